@@ -1,7 +1,6 @@
 """Declarations: what users write in TOML, in JSON, as options and as ``--set KEY=VALUE``, read as annotated values.
 
-Pydantic reads them, because it understands every annotation of Python, a stranger's too, and finds the place of an
-error in nested tables; the words of the errors are ours. It is imported when the first declaration is read.
+Pydantic, imported with the first of them, reads them and finds the place of an error; the words of errors are ours.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from goal_analysis.files import regular
 
 T = TypeVar("T")
 MOST_BYTES = 1_000_000  # of a file that declares something
@@ -53,7 +54,7 @@ def read_json(text: str) -> Any:
 
 def text_of_file(path: Path) -> str:
     """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
@@ -161,10 +162,7 @@ def read_value(kind: type[T], given: Any, where: str) -> T:
     """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
     A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
-    a number, and no number becomes true.
-
-    Raises:
-        ValueError: with the place, what was given, and what would be accepted.
+    a number, and no number becomes true. A ValueError says the place, what was given, and what would be accepted.
 
     >>> read_value(dict[str, list[int]], {"sizes": [3, "4"]}, "model")
     Traceback (most recent call last):

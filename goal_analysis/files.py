@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,17 +28,29 @@ MOST_CHARACTERS = 100
 """The longest name of a folder: file systems take some 250 characters, and other names are built from it."""
 
 
+def regular(path: Path) -> Path:
+    """The path, unless a pipe, a device or a socket is there: reading one may never end, and a file would replace it.
+
+    Raises:
+        OSError: it is one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+        raise OSError(errno.EINVAL, f"got a {kind} but expected a regular file", str(path))
+    return path
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file such that readers see the old file or the new one, never a part, whatever ends the process.
 
-    Args:
-        path: where; its folder is made if it is missing.
-        content: text is written in UTF-8.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; the old file is intact.
+    A missing folder is made, and text is written in UTF-8. An OSError, also where a device or a pipe
+    is there, leaves the old file as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    regular(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
     try:
         with unfinished.open("xb") as file:
@@ -54,13 +68,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a new folder to write files into, which takes the place of ``path`` at the end.
 
-    After an error or a kill, ``path`` is as it was.
-
-    Args:
-        path: the folder to be; the folder around it is made if it is missing.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full.
+    A missing folder around it is made. After an error or a kill, ``path`` is as it was.
     """
     unfinished = _unfinished(path)
     unfinished.mkdir(parents=True)
@@ -79,12 +87,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
-    """Remove what killed processes left half-written in a folder.
-
-    Args:
-        folder: which.
-        seconds: what has changed since so many seconds ago is kept; 0 where no other process writes in the folder.
-    """
+    """Remove what killed processes left half-written in a folder; what changed in the last ``seconds`` is kept."""
     for left in folder.glob(f".*{UNFINISHED}"):
         with suppress(OSError):
             if time.time() - left.lstat().st_mtime >= seconds:
@@ -94,13 +97,7 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
 def try_lock(path: Path) -> FileLock | None:
     """Lock a file until the lock is released or the process ends; None where the lock is held already.
 
-    The processes that this one forks have no part in the lock.
-
-    Args:
-        path: of the file, which is made, and its folder too; it stays there.
-
-    Raises:
-        OSError: the folder cannot be written.
+    The file is made, and stays there. The processes that this one forks have no part in the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -143,16 +140,7 @@ def folder_name(name: str) -> str:
 
 
 def folder_names(names: Iterable[str]) -> dict[str, str]:
-    """The folder of each name, where the folders stand side by side.
-
-    Raises:
-        ValueError: two names would have one folder.
-
-    >>> folder_names(["a/b", "a b"])
-    Traceback (most recent call last):
-    ...
-    ValueError: got 'a/b' and 'a b' but expected names that differ in letters and digits, for both have the folder a_b
-    """
+    """The folder of each name, where the folders stand side by side; a ValueError where two would have one folder."""
     owners: dict[str, str] = {}
     for name in names:
         other = owners.setdefault(folder_name(name), name)

@@ -28,7 +28,6 @@ from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.cpo import cpo_loss
 from losses_catalog.dcl import dcl_loss
 from losses_catalog.debiased_contrastive import debiased_contrastive_loss
-from losses_catalog.discopop import discopop_loss
 from losses_catalog.distilled_softmax import distilled_softmax_loss
 from losses_catalog.dpo import dpo_loss
 from losses_catalog.dual_temperature import dual_temperature_loss
@@ -199,7 +198,6 @@ families: dict[str, tuple[Objective, ...]] = {
         ipo_loss,
         slic_loss,
         simpo_loss,
-        discopop_loss,
         cpo_loss,
         sppo_loss,
         nca_pair_loss,

@@ -1,6 +1,6 @@
 """Distilled softmax: the distribution over an anchor's candidates is to be a teacher's.
 
-    L = temperature²·KL(softmax(y/temperature) ‖ softmax(s/temperature))
+    L = temperature²·Σ_j t_j·(log t_j − log q_j),  t = softmax(y/temperature),  q = softmax(s/temperature)
 
 Source: S.-C. Lin, J.-H. Yang, J. Lin, Distilling Dense Representations for Ranking using Tightly-Coupled Teachers
 (2020), https://arxiv.org/abs/2010.11386.

@@ -275,9 +275,13 @@ def _training(loss: ga.Objective) -> str:
             "objective.from_scores(scores, ga.Matches(chosen, ~chosen)).backward()\n```"
         )
     command = f'```console\n$ goal-analyze train --data f30k_precomp --objective "{line}"\n```'
+    if loss.reads_carried:
+        command = "It reads what every pair carries, a teacher's score or a grade, which no data set of `train` has."
     rows, columns, ids = ("images", "texts", "")
     if loss.proxies:
         rows, columns, ids = "embeddings", "proxies", ", labels, torch.arange(4)"
+    if loss.reads_carried:
+        ids = ", carried=torch.rand(8, 8)"
     lines = ["import torch", "import goal_analysis as ga", "", f'objective = ga.objective("{line}")']
     sizes = {rows: 8, columns: 4 if loss.proxies else 8}
     lines += [

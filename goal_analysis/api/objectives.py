@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from goal_analysis.declarations import one_of, text_of_file
 from goal_analysis.files import write_whole
-from goal_analysis.recombination.parts import TWIN, Parts, twin_of, weights_of_loss
+from goal_analysis.recombination.names import FIELDS, TWIN
+from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.decomposition import decompose as decomposed
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -32,14 +33,10 @@ if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from goal_analysis.numeric.measurement import Measurement
     from goal_analysis.numeric.verification import Verification
     from goal_analysis.recombination.description import Description
-    from goal_analysis.recombination.family import Member
     from goal_analysis.recombination.minings import Mining
     from goal_analysis.recombination.objective import GradientObjective
 
     Given = str | Path | Objective | GradientObjective
-
-FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
-"""What keywords set besides the mining and the hyperparameters."""
 
 NEIGHBOURS = 5
 """How many of the nearest losses a measurement names."""
@@ -385,7 +382,8 @@ def twin(given: Given, **keywords: Any) -> Objective:
     from goal_analysis.recombination.recombine import recombine as recombined
 
     found = value_of(given, **keywords)
-    name = re.sub(r"^\w+", rf"\g<0>{TWIN}", found.name) if "/" in found.name else f"({found.name}){TWIN}"
+    of_parts = re.match(r"\w+.*/", found.name)
+    name = re.sub(r"^\w+", rf"\g<0>{TWIN}", found.name) if of_parts else f"({found.name}){TWIN}"
     triplet, pair = weights_of_loss(found)
     prescribed = any(side.weight is not None for term in found.terms for side in term.sides)
     return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)
@@ -393,7 +391,7 @@ def twin(given: Given, **keywords: Any) -> Objective:
 
 def family(
     minings: Iterable[str | Mining] = ("hardest",), *, using: str | Iterable[str] = (), **filters: Any
-) -> Iterator[Member]:
+) -> Iterator[Description]:
     """The objectives that the weights of the catalog and of its losses make.
 
     Args:

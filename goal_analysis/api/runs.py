@@ -225,8 +225,7 @@ def compare(
         ValueError: what was not understood; or no run of the baseline came to an end.
     """
     from goal_analysis.study.comparison import compare as compared
-    from goal_analysis.study.driver import Driver
-    from goal_analysis.study.runs import by_seed, seed_jobs
+    from goal_analysis.study.driver import Driver, by_seed, seed_jobs
 
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}

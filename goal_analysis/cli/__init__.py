@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 import goal_analysis
 from goal_analysis.cli.data import data
@@ -52,7 +53,7 @@ def _print_version(asked: bool) -> None:
 def load_extensions(
     files: Annotated[
         Files,
-        typer.Option(
+        Option(
             "--extension",
             envvar=EXTENSIONS,
             metavar="FILE.py",
@@ -60,7 +61,7 @@ def load_extensions(
         ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
     """Import each file as the module of its name, before the command runs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,23 +24,8 @@ DataSetOption = Annotated[
 ]
 
 
-def _lengths(name: str) -> Callable[[dict[str, Any]], str]:
-    return lambda record: "{least} to {most}, median {median:g}".format(**record[name])
-
-
-def _each(record: dict[str, Any]) -> str:
-    of = record["captions_an_image"]
-    return f"{next(iter(of))} each" if len(of) == 1 else ", ".join(f"{each} of {n}" for each, n in of.items())
-
-
-MEASURES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "images": lambda record: record["images"],
-    "captions": lambda record: record["captions"],
-    "captions an image": _each,
-    "words": _lengths("words"),
-    "characters": _lengths("characters"),
-    "equal captions": lambda record: record["equal_captions"],
-}
+LENGTHS = "{least} to {most}, median {median:g}"
+MEASURES = ("images", "captions", "captions_an_image", "words", "characters", "equal_captions")
 
 
 def data(
@@ -88,15 +72,13 @@ def data(
         return
     for said in dict.fromkeys(f"{record['layout']}; images of {record['shape']}" for record in records):
         typer.echo(f"{source}: {said}")
-    columns = ["", *(record["split"] for record in records)]
-    lines = [(label, [of(record) for record in records]) for label, of in MEASURES.items()]
-    print_table(columns, [dict(zip(columns, (label, *values), strict=True)) for label, values in lines], columns[1:])
+    rows = [{"": of.replace("_", " ")} | {one["split"]: _shown(one, of) for one in records} for of in MEASURES]
+    print_table(list(rows[0]), rows, list(splits))
     for name, count in shared.items():
         typer.echo(f"{count} captions of {name} have the words of captions of train.")
     if any(record["equal_captions"] for record in records):
-        typer.echo(
-            "Equal captions have the words of one of another image; data.equal_captions says what they count as."
-        )
+        said = "Equal captions have the words of one of another image"
+        typer.echo(f"{said}; data.equal_captions says what they count as.")
     typer.echo(f"{len(unusable)} rows cannot be used" + (":" if unusable else "."))
     for fault in unusable[:SHOWN]:
         typer.echo(f"  {fault}")
@@ -112,6 +94,14 @@ def data_options(source: str, assignments: list[str] | None, skip_bad: bool, dec
     options = with_settings({"skip_bad": skip_bad}, assignments or ())
     known = DATASETS.get(str(options.get("kind") or kind_of(source)))
     return options if decode or known is None or "decode" not in known.options else {"decode": False, **options}
+
+
+def _shown(record: dict[str, Any], measure: str) -> Any:
+    value = record[measure]
+    if measure == "captions_an_image":
+        each = [f"{count} of {images}" for count, images in value.items()]
+        return ", ".join(each) if len(each) > 1 else f"{next(iter(value))} each"
+    return LENGTHS.format(**value) if isinstance(value, dict) else value
 
 
 def _record(split: Split) -> dict[str, Any]:

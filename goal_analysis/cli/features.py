@@ -33,6 +33,8 @@ def features(
     goal-analyze features data/dataset_flickr8k.json --model timm:resnet50 --regions 3x3 -o data/regions_precomp
     """
     import torch
+    from rich.console import Console
+    from rich.progress import Progress
 
     from goal_analysis.vse.data import load_splits
     from goal_analysis.vse.data.extraction import extract_features
@@ -41,24 +43,16 @@ def features(
     sides = (regions or "1x1").lower().split("x")
     if len(sides) != 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
         refuse(f"--regions: got {regions!r} but expected rows and columns, such as 3x3")
-    options = data_options(data, assignments, skip_bad)
-    splits = {name: get() for name, get in load_splits(data, **options).items()}
+    splits = {name: get() for name, get in load_splits(data, **data_options(data, assignments, skip_bad)).items()}
     network = open_network(model, weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     record = {"model": model, "weights": str(weights or "published"), "regions": regions, **network.record}
     grid = (int(sides[0]), int(sides[1])) if regions else None
-    from rich.console import Console
-    from rich.progress import Progress
-
     with interruptible(output), Progress(console=Console(stderr=True)) as bar:
         tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
-        extract_features(
-            splits,
-            network,
-            output,
-            record,
-            grid,
-            batch,
-            lambda name, done, _: bar.update(tasks[name], completed=done),
-        )
+
+        def report(name: str, done: int, images: int) -> None:
+            bar.update(tasks[name], completed=done)
+
+        extract_features(splits, network, output, record, grid, batch, report)
     said = ", ".join(f"{len(split.images)} images of {name}" for name, split in splits.items())
     typer.echo(f"{said}: features by {model}; written to {output}/")

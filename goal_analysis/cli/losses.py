@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
@@ -27,12 +28,12 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 def list_losses(
     own: options.CatalogOption = None,
-    family: Annotated[Text, typer.Option(help="triplets, pairs, softmax, sets, rankings, proxies …")] = None,
-    integrable: Annotated[Text, typer.Option(help="yes, no or open.")] = None,
-    separable: Annotated[Text, typer.Option(help="yes, no or open.")] = None,
-    proxies: Annotated[Text, typer.Option(help="yes: of class proxies, or no.")] = None,
-    year: Annotated[Text, typer.Option(metavar="YEAR[-YEAR]", help="Of the paper, such as 2020-2024.")] = None,
-    library: Annotated[Text, typer.Option(help="A library that has the loss, or what one calls it.")] = None,
+    family: Annotated[Text, Option(help="triplets, pairs, softmax, sets, rankings, proxies …")] = None,
+    integrable: Annotated[Text, Option(help="yes, no or open.")] = None,
+    separable: Annotated[Text, Option(help="yes, no or open.")] = None,
+    proxies: Annotated[Text, Option(help="yes: of class proxies, or no.")] = None,
+    year: Annotated[Text, Option(metavar="YEAR[-YEAR]", help="Of the paper, such as 2020-2024.")] = None,
+    library: Annotated[Text, Option(help="A library that has the loss, or what one calls it.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """List the losses with their shape, and whether their weights separate and are integrable.
@@ -111,7 +112,6 @@ def _one_of(what: str, given: str, accepted: Mapping[str, Any]) -> Any:
 
 
 def _called(given: str) -> set[str]:
-    """The losses that a library has, or that libraries call so."""
     from losses_catalog import libraries
 
     classes = [pair for of in libraries.values() for pair in of.items()]
@@ -122,15 +122,15 @@ def _called(given: str) -> set[str]:
 def show(
     loss: Annotated[
         Text,
-        typer.Argument(
+        Argument(
             metavar="[OBJECTIVE]", help="A name that `list` prints, or an objective such as nca/linear@softmax:12."
         ),
     ] = None,
     formula: options.FormulaOption = None,
     own: options.CatalogOption = None,
     assignments: options.SetOption = None,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print the formulas in LaTeX.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_latex: Annotated[bool, Option("--latex", help="Print the formulas in LaTeX.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print Markdown.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show a loss, or another objective: its formula, its weights, whether they are integrable, and what they do.
@@ -160,7 +160,6 @@ def show(
 
 
 def _pages(objective: ga.Objective) -> list[Any]:
-    """The pages of a loss, or those of an objective on a batch."""
     if not objective.is_loss:
         return list(ga.describe(objective).pages)
     from goal_analysis.numeric.characteristics import characteristics_page
@@ -176,21 +175,21 @@ def _pages(objective: ga.Objective) -> list[Any]:
 
 
 def measure(
-    target: Annotated[str, typer.Argument(metavar="LOSS", help="MODULE:NAME, FILE.py:NAME, or an objective.")],
+    target: Annotated[str, Argument(metavar="LOSS", help="MODULE:NAME, FILE.py:NAME, or an objective.")],
     inputs: Annotated[
         Text,
-        typer.Option(
+        Option(
             help="What it takes: one_set, two_sets, views, scores, similarities, triplets, pairs, groups, multiview, "
             "queries or proxies; else read off its names and tried."
         ),
     ] = None,
     assignments: Annotated[
         Texts,
-        typer.Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
+        Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
     ] = None,
-    points: Annotated[int, typer.Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
-    dim: Annotated[Number, typer.Option(min=1, help="The dimension of its embeddings.")] = None,
-    dtype: Annotated[Text, typer.Option(help="float64 or float32.")] = None,
+    points: Annotated[int, Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
+    dim: Annotated[Number, Option(min=1, help="The dimension of its embeddings.")] = None,
+    dtype: Annotated[Text, Option(help="float64 or float32.")] = None,
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -236,14 +235,14 @@ def _assigned(text: str) -> tuple[str, Any]:
 
 
 def verify_losses(
-    names: Annotated[Texts, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Verify every loss of the catalog.")] = False,
-    device: Annotated[str, typer.Option(help="The device that computes, such as cuda.")] = "cpu",
-    dtypes: Annotated[Texts, typer.Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")] = None,
+    names: Annotated[Texts, Argument(metavar="[LOSS]...", help="Names that `list` prints.")] = None,
+    every: Annotated[bool, Option("--all", help="Verify every loss of the catalog.")] = False,
+    device: Annotated[str, Option(help="The device that computes, such as cuda.")] = "cpu",
+    dtypes: Annotated[Texts, Option("--dtype", help=f"One of {', '.join(DTYPES)}; may be repeated.")] = None,
     features: Annotated[
-        File, typer.Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
+        File, Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
     ] = None,
-    split: Annotated[str, typer.Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
+    split: Annotated[str, Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
     own: options.CatalogOption = None,
     assignments: options.SetOption = None,
     as_json: options.JsonOption = False,

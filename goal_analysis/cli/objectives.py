@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
@@ -14,28 +15,25 @@ from goal_analysis.cli.options import Text, Texts, print_json, print_table, refu
 from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
-    from goal_analysis.recombination.family import Member
+    from goal_analysis.recombination.description import Description
 
-LONGEST = 60
-"""Characters of a loss in the table of a family; --json has it whole."""
+LONGEST = 60  # characters of a loss in the table of a family; --json has it whole
 
 
 def family(
     integrable: Annotated[
         bool | None,
-        typer.Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others."),
+        Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others."),
     ] = None,
-    sign: Annotated[
-        Text, typer.Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")
-    ] = None,
+    sign: Annotated[Text, Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")] = None,
     using: Annotated[
-        Texts, typer.Option("--part", metavar="NAME", help="List those with one of these weights; may be repeated.")
+        Texts, Option("--part", metavar="NAME", help="List those with one of these weights; may be repeated.")
     ] = None,
     minings: Annotated[
-        Texts, typer.Option("--mining", help="The mining, such as softmax:12; may be repeated. By default hardest.")
+        Texts, Option("--mining", help="The mining, such as softmax:12; may be repeated. By default hardest.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="List every mining of the family.")] = False,
-    names_alone: Annotated[bool, typer.Option("--names", help="Print only names; nothing is judged.")] = False,
+    every: Annotated[bool, Option("--all", help="List every mining of the family.")] = False,
+    names_alone: Annotated[bool, Option("--names", help="Print only names; nothing is judged.")] = False,
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -79,8 +77,7 @@ def family(
         typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 
 
-def _record(sign: str | None, member: Member) -> dict[str, object]:
-    from goal_analysis.recombination.description import mining_words
+def _record(sign: str | None, member: Description) -> dict[str, object]:
     from goal_analysis.symbolic.typesetting import plain
 
     found = member.verdict
@@ -88,7 +85,7 @@ def _record(sign: str | None, member: Member) -> dict[str, object]:
         "objective": member.name,
         "triplet": member.parts[0],
         "pair": member.parts[1],
-        "mining": mining_words(member.objective),
+        "mining": member.mining,
         "integrable": "undecided" if found.integrable is None else found.integrable,
         "reason": found.reason,
         **({} if sign is None else {"sign": sign}),
@@ -99,7 +96,7 @@ def _record(sign: str | None, member: Member) -> dict[str, object]:
 @taking(options.Choice)
 def compose(
     choice: options.Choice,
-    as_toml: Annotated[bool, typer.Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
+    as_toml: Annotated[bool, Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
@@ -133,11 +130,11 @@ def compose(
 @taking(options.Choice)
 def export(
     choice: options.Choice,
-    name: Annotated[Text, typer.Option(help="The name of the objective in the file.")] = None,
+    name: Annotated[Text, Option(help="The name of the objective in the file.")] = None,
     output: Annotated[
         Path, written_to(metavar="FILE", help="The file, or a model's folder; - prints an objective.")
     ] = Path("objective.py"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Export an objective as a Python file that imports torch alone, and that checks itself when it is run.
 

@@ -16,11 +16,14 @@ from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
+from unicodedata import category
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
+from goal_analysis.recombination import names
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from rich.status import Status
@@ -41,38 +44,38 @@ KNOWN = (
     "sup_con(scale=12, anchors=both)",
 )
 """What people train with: where every objective's tuning begins, at the scales of about 12 that small models like."""
-DISTRIBUTIONS = {"PIL": "pillow"}
-"""Distributions that are not called as what they are imported as."""
+DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what they are imported as
 
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
-Text, Texts, Number, File, Files = str | None, list[str] | None, int | None, Path | None, list[Path] | None
+Text = str | None
+Texts = list[str] | None
+Number = int | None
+File = Path | None
+Files = list[Path] | None
 T = TypeVar("T")
 
-written_to = partial(typer.Option, "--output", "-o")
-"""The option that says where a command writes."""
+written_to = partial(Option, "--output", "-o")  # the option that says where a command writes
 
-CatalogOption = Annotated[File, typer.Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
-SetOption = Annotated[
-    Texts, typer.Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")
-]
+CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
+SetOption = Annotated[Texts, Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")]
 FormulaOption = Annotated[
-    Text, typer.Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
+    Text, Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 DataOption = Annotated[
     Text,
-    typer.Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
+    Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
 ]
 OtherDataOption = Annotated[
-    Text, typer.Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
+    Text, Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")
 ]
 SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once.")
+    bool, Option("--skip-bad", help="Leave out bad rows and count them; this decodes every picture once.")
 ]
 AssignmentsOption = Annotated[
-    Texts, typer.Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable.")
+    Texts, Option("--set", metavar="KEY=VALUE", help="Set a value, such as training.epochs=15; repeatable.")
 ]
 
 
@@ -81,7 +84,7 @@ AssignmentsOption = Annotated[
 
 def refuse(problem: object) -> NoReturn:
     """End with the exit code of a command that was not understood."""
-    said = str(problem)
+    said = shown(str(problem))
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
 
@@ -157,7 +160,6 @@ def line_for(module: str | None) -> str | None:
 
 def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = ()) -> None:
     """Refuse unknown presets, and lines with unknown names or settings, before torch is loaded; names before SymPy."""
-    from goal_analysis.recombination import names
     from goal_analysis.vse.loop.experiment import preset
 
     for name in presets:
@@ -174,8 +176,6 @@ def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = 
 
 
 def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, mining: str | None) -> None:
-    from goal_analysis.recombination import names
-
     folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
@@ -198,7 +198,6 @@ def check_mining(text: str | None) -> None:
 def _check_settings(head: str, of_head: str | None, pair: str | None, of_pair: str | None, _: str | None) -> None:
     if not (of_head or of_pair) or ":" in head:
         return
-    from goal_analysis.recombination import names
     from losses_catalog import catalog, pair_weights, triplet_weights
 
     def of(name: str | None, *values: Sequence[Any]) -> dict[str, Any]:
@@ -301,20 +300,20 @@ class Choice:
     """The options that say an objective; None stands for an option that was not given."""
 
     objective: Annotated[
-        Text, typer.Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
+        Text, Argument(metavar="[OBJECTIVE]", help="Such as circle(gamma=80) or nca(tau=12)/linear@softmax:12.")
     ]
-    triplet: Annotated[Text, typer.Option(help="A triplet weight by name, or NAME_twin.")]
-    pair: Annotated[Text, typer.Option(help="Pair weights by name.")]
-    triplet_formula: Annotated[Text, typer.Option(help="A triplet weight as a formula of s_p and s_n.")]
-    positive_formula: Annotated[Text, typer.Option(help="P⁺ as a formula of s_p; needs --negative-formula.")]
-    negative_formula: Annotated[Text, typer.Option(help="P⁻ as a formula of s_n; needs --positive-formula.")]
-    mining: Annotated[Text, typer.Option(help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
-    direction: Annotated[Text, typer.Option(help="The direction in which a weight moves an embedding.")]
-    similarity: Annotated[Text, typer.Option(help="The similarity of embeddings; cosine by default.")]
-    reduction: Annotated[Text, typer.Option(help="mean or sum over anchors; mean by default.")]
-    anchors: Annotated[Text, typer.Option(help="Which side has the anchors: rows, columns or both.")]
+    triplet: Annotated[Text, Option(help="A triplet weight by name, or NAME_twin.")]
+    pair: Annotated[Text, Option(help="Pair weights by name.")]
+    triplet_formula: Annotated[Text, Option(help="A triplet weight as a formula of s_p and s_n.")]
+    positive_formula: Annotated[Text, Option(help="P⁺ as a formula of s_p; needs --negative-formula.")]
+    negative_formula: Annotated[Text, Option(help="P⁻ as a formula of s_n; needs --positive-formula.")]
+    mining: Annotated[Text, Option(help="How pairs are chosen: hardest, softmax:12, top_k:5, ….")]
+    direction: Annotated[Text, Option(help="The direction in which a weight moves an embedding.")]
+    similarity: Annotated[Text, Option(help="The similarity of embeddings; cosine by default.")]
+    reduction: Annotated[Text, Option(help="mean or sum over anchors; mean by default.")]
+    anchors: Annotated[Text, Option(help="Which side has the anchors: rows, columns or both.")]
     toml: Annotated[
-        Text, typer.Option(metavar="FILE", help="Read the objective from a TOML file; - reads the standard input.")
+        Text, Option(metavar="FILE", help="Read the objective from a TOML file; - reads the standard input.")
     ]
     assignments: SetOption
     own: CatalogOption
@@ -417,12 +416,9 @@ def print_json(record: object) -> None:
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
-    """Print one line a record.
+    """Print one line a record: yes and no for booleans, two digits for floats.
 
-    Args:
-        columns: keys of the records, which are the headings too.
-        records: values by key; yes and no for booleans, two digits for floats.
-        wrapped: the columns that may take several lines.
+    The columns are keys of the records, and the headings too; those that are ``wrapped`` may take several lines.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -439,7 +435,16 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return f"{value:.2g}" if isinstance(value, float) else shown(str(value))
+
+
+def shown(text: str) -> str:
+    """A text for a terminal: characters that would control it are written as Python writes them.
+
+    >>> shown("red \x1b[31m dog")
+    'red \\x1b[31m dog'
+    """
+    return "".join(repr(c)[1:-1] if category(c) == "Cc" and c != "\n" else c for c in text)
 
 
 def with_progress(records: Iterable[T], doing: str, total: int | None = None) -> Iterable[T]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.options import File, Files, Text, Texts, expect_among, refuse, with_progress, written_to
-from goal_analysis.files import folder_name, folder_names
+from goal_analysis.files import folder_name, folder_names, write_whole
 from goal_analysis.pictures import FILMS, FORMATS, KINDS, OF_LOGS, SEVERAL
 
 if TYPE_CHECKING:  # torch and matplotlib are loaded when a command runs
@@ -29,35 +30,32 @@ ALL, FILM = "all", "film"
 COMPARE, DIFFERENCE = SEVERAL
 OF_MODEL = ("batch", "recall", "gallery")  # of what the best model of runs does
 QUERIES = 4  # of the gallery of a run, each way
-MANY = 6
-"""From so many losses on, several processes draw."""
+MANY = 6  # from so many losses on, several processes draw
 
 
 def plot(
     names: Annotated[
-        Texts, typer.Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
+        Texts, Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
     ] = None,
     kind: Annotated[
         str,
-        typer.Option(
+        Option(
             help=f"Of losses {', '.join(KINDS)}; of several {COMPARE}, of two {DIFFERENCE}; of runs "
             f"{', '.join((*OF_LOGS, *OF_MODEL, FILM))}; or all, but for {DIFFERENCE} and {FILM}."
         ),
     ] = ALL,
-    every: Annotated[bool, typer.Option("--all", help="Draw every loss of the catalog.")] = False,
+    every: Annotated[bool, Option("--all", help="Draw every loss of the catalog.")] = False,
     formula: Annotated[
-        Text, typer.Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
+        Text, Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
     ] = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,
-    runs: Annotated[
-        Files, typer.Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")
-    ] = None,
-    data: Annotated[Text, typer.Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
+    runs: Annotated[Files, Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")] = None,
+    data: Annotated[Text, Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the pictures.")] = Path("plots"),
     form: Annotated[
         Text,
-        typer.Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
+        Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
     ] = None,
 ) -> None:
     """Draw the weights of losses and objectives, or what runs did. Every picture is a file called after its kind.
@@ -188,8 +186,7 @@ def plot_runs(folders: Sequence[Path], data: str | None, output: Path, form: str
 
 
 def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
-    """A film of every run."""
-    from goal_analysis.pictures.film import draw_film
+    from goal_analysis.pictures.run_figures import draw_film
     from goal_analysis.pictures.run_frames import log_frame
 
     names = folder_names(map(str, logs)) if len(logs) > 1 else {}
@@ -202,7 +199,6 @@ def _films(logs: dict[Path, Records], output: Path, form: str) -> list[Path]:
 
 
 def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
-    """What the best model of a run does on dev: the objective on a batch, recalls, a gallery."""
     import numpy as np
     import torch
 
@@ -218,7 +214,9 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
     if data is None:
         loaded = model.experiment.load_data()
         check_data(folder, loaded)
-    split = loaded.dev if data is None else model.load_split("dev", data)
+        split = loaded.dev
+    else:
+        split = model.load_split("dev", data)
     objective, of = ga.objective(model.experiment.objective), model.experiment.objective
     rows = np.arange(min(model.experiment.training.batch_size, len(split.images)))  # each with its first caption
     matches = Matches.of_pairs(len(rows))
@@ -239,19 +237,17 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
 def explore(
     names: Annotated[
         Texts,
-        typer.Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
+        Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
     ] = None,
     formula: options.FormulaOption = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,
     batch: Annotated[
         Files,
-        typer.Option(
-            metavar="FILE.npy", help="Embeddings to lay over the weights: (2, pairs, dim); or twice (pairs, dim)."
-        ),
+        Option(metavar="FILE.npy", help="Embeddings to lay over the weights: (2, pairs, dim); or twice (pairs, dim)."),
     ] = None,
     labels: Annotated[
-        File, typer.Option(metavar="FILE", help="Labels of one --batch (embeddings, dim): .npy, or a text.")
+        File, Option(metavar="FILE", help="Labels of one --batch (embeddings, dim): .npy, or a text.")
     ] = None,
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("explore.html"),
 ) -> None:
@@ -270,7 +266,6 @@ def explore(
     if labels and not batch:
         refuse("--labels: got labels without embeddings but expected --batch too")
     chosen = chosen_objectives(names or [], False, formula, options.settings_of(assignments), own)
-    from goal_analysis.files import write_whole
     from goal_analysis.study.report import explore as page
 
     shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
@@ -280,13 +275,13 @@ def explore(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("report.html"),
     baseline: Annotated[
-        Text, typer.Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
+        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
     ] = None,
     queries: Annotated[
-        int, typer.Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
+        int, Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
     ] = 6,
 ) -> None:
     """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.
@@ -298,7 +293,6 @@ def report(
     goal-analyze report comparison --baseline vse_pp -o report.html
     """
     options.check_runs(runs)
-    from goal_analysis.files import write_whole
     from goal_analysis.study.report import report as page
 
     with options.status_line("reading") as status:

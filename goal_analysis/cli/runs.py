@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
@@ -20,62 +21,53 @@ from goal_analysis.cli.options import (
     Number,
     Text,
     Texts,
-    expect_among,
-    interruptible,
     print_json,
     print_table,
     refuse,
-    written_to,
+    shown,
 )
+from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
-    from lightning_fabric import Fabric
-
-    from goal_analysis.vse.data.split import RetrievalData
     from goal_analysis.vse.loop.experiment import Experiment
     from goal_analysis.vse.loop.training import Report
 
 PROTOCOLS = {"flickr30k": (1000, None), "coco1k": (5000, 1000), "coco5k": (5000, None)}
 """How many images of the split, and in folds of how many."""
 
-CAPTIONS = 5
-"""Of an image, the first so many count in the protocols: some of COCO's images have more."""
+CAPTIONS = 5  # of an image, the first so many count in the protocols: some of COCO's images have more
 
 EQUAL = {"positives": "right for its image too", "masked": "neither right nor wrong", "negatives": "wrong"}
 
-SplitOption = Annotated[str, typer.Option(help="dev, test or train.")]
+SplitOption = Annotated[str, Option(help="dev, test or train.")]
 
 
 def train(
     file: Annotated[
         File,
-        typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
+        Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
     ] = None,
-    preset: Annotated[Text, typer.Option(help="An experiment that comes with the package.")] = None,
+    preset: Annotated[Text, Option(help="An experiment that comes with the package.")] = None,
     data: options.DataOption = None,
-    objective: Annotated[
-        Text, typer.Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")
-    ] = None,
-    seed: Annotated[Number, typer.Option(help="The seed of weights, batches and dropout.")] = None,
+    objective: Annotated[Text, Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")] = None,
+    seed: Annotated[Number, Option(help="The seed of weights, batches and dropout.")] = None,
     assignments: Annotated[
-        Texts, typer.Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
+        Texts, Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
     ] = None,
-    output: Annotated[File, written_to(metavar="RUN", help="The folder of the run.")] = None,
-    resume: Annotated[File, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
+    output: Annotated[File, options.written_to(metavar="RUN", help="The folder of the run.")] = None,
+    resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         Number,
-        typer.Option(
-            min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."
-        ),
+        Option(min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."),
     ] = None,
-    nodes: Annotated[Number, typer.Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    nodes: Annotated[Number, Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
+    accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
+        bool, Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
     ] = False,
     skip_bad: options.SkipBadOption = False,
     as_toml: Annotated[
-        bool, typer.Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
+        bool, Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
     ] = False,
 ) -> None:
     """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
@@ -102,19 +94,52 @@ def train(
         typer.echo(toml_text(experiment.mapping()), nl=False)
         return
     trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
-    from goal_analysis.vse.loop.processes import start_fabric
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    from goal_analysis.vse.folder.run import run_experiment
+    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
+    from goal_analysis.vse.loop.processes import RankError, WorkerError, start_fabric
+    from goal_analysis.vse.loop.training import tensorboard_log
 
     fabric = start_fabric(accelerator, experiment.training.precision, *processes(devices, nodes))
-    _run(experiment, trained_with, loaded, folder, fabric, tensorboard)
+    training = experiment.training
+    steps = training.epochs * (len(loaded.train) // (training.batch_size * training.accumulate))
+    said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
+    shown = fabric.is_global_zero and sys.stderr.isatty()
+    columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
+    shown_on = Progress(*columns, console=Console(stderr=True), disable=not shown)
+    with options.interruptible(folder), shown_on as bar:
+        task = bar.add_task(experiment.name, total=steps, rsum="")
+        logs: list[Report] = []
+
+        def report(record: Mapping[str, Any]) -> None:
+            for log in logs:
+                log(record)
+            bar.update(task, completed=record["step"])
+            if record["kind"] == "epoch":
+                reached = f"dev RSUM {record['rsum']:.1f}"
+                bar.update(task, rsum=reached)
+                if bar.disable:
+                    typer.echo(f"epoch {record['epoch']}/{training.epochs}: {reached}")
+            elif record["kind"] == "trouble":
+                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
+
+        try:
+            if tensorboard and fabric.is_global_zero:
+                logs.append(tensorboard_log(folder))
+            progress = run_experiment(experiment, trained_with, loaded, folder, fabric, sys.argv, report)
+        except (TrainingTrouble, OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
+            what = f"stopped at {problem}" if isinstance(problem, TrainingTrouble) else str(problem)
+            typer.echo(what if what.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {what}", err=True)
+            raise typer.Exit(1) from None
+    if fabric.is_global_zero:
+        why = f" ({progress.stopped})" if progress.stopped else ""
+        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
 
 
 def chosen_experiment(
-    file: Path | None,
-    preset: str | None,
-    data: str | None = None,
-    objective: str | None = None,
-    seed: int | None = None,
-    assignments: Sequence[str] = (),
+    file: File, preset: Text, data: Text, objective: Text, seed: Number, assignments: Sequence[str]
 ) -> Experiment:
     """The experiment of a file or a preset, with what else was set."""
     from goal_analysis.vse.loop.experiment import presets
@@ -140,58 +165,6 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
     return local, machines
 
 
-def _run(
-    experiment: Experiment,
-    objective: ga.GradientObjective,
-    loaded: RetrievalData,
-    folder: Path,
-    fabric: Fabric,
-    tensorboard: bool,
-) -> None:
-    """Train the experiment in the folder, show its progress, and say how it ended."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    from goal_analysis.vse.folder.run import run_experiment
-    from goal_analysis.vse.loop.health import OutOfMemory, TrainingTrouble
-    from goal_analysis.vse.loop.processes import RankError, WorkerError
-    from goal_analysis.vse.loop.training import tensorboard_log
-
-    options = experiment.training
-    steps = options.epochs * (len(loaded.train) // (options.batch_size * options.accumulate))
-    said = ("{task.description}", BarColumn(), "step {task.completed}/{task.total}", "{task.fields[rsum]}")
-    shown = fabric.is_global_zero and sys.stderr.isatty()
-    columns = (*said, TimeElapsedColumn(), TimeRemainingColumn())
-    shown_on = Progress(*columns, console=Console(stderr=True), disable=not shown)
-    with interruptible(folder), shown_on as bar:
-        task = bar.add_task(experiment.name, total=steps, rsum="")
-        logs: list[Report] = []
-
-        def report(record: Mapping[str, Any]) -> None:
-            for log in logs:
-                log(record)
-            bar.update(task, completed=record["step"])
-            if record["kind"] == "epoch":
-                reached = f"dev RSUM {record['rsum']:.1f}"
-                bar.update(task, rsum=reached)
-                if bar.disable:
-                    typer.echo(f"epoch {record['epoch']}/{options.epochs}: {reached}")
-            elif record["kind"] == "trouble":
-                typer.echo(f"step {record['step']}: {record['trouble']}: {record['cause']}", err=True)
-
-        try:
-            if tensorboard and fabric.is_global_zero:
-                logs.append(tensorboard_log(folder))
-            progress = run_experiment(experiment, objective, loaded, folder, fabric, sys.argv, report)
-        except (TrainingTrouble, OSError, ValueError, OutOfMemory, RankError, WorkerError) as problem:
-            what = f"stopped at {problem}" if isinstance(problem, TrainingTrouble) else str(problem)
-            typer.echo(what if what.startswith((f"{folder}:", f"{folder}/")) else f"{folder}: {what}", err=True)
-            raise typer.Exit(1) from None
-    if fabric.is_global_zero:
-        why = f" ({progress.stopped})" if progress.stopped else ""
-        typer.echo(f"best dev RSUM {progress.best_rsum:.1f} at step {progress.best_step}{why}; written to {folder}/")
-
-
 def presets(as_json: options.JsonOption = False) -> None:
     """List the experiments that come with the package, for `train --preset NAME` and others.
 
@@ -215,27 +188,27 @@ def presets(as_json: options.JsonOption = False) -> None:
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="One run, or several as an ensemble.")],
     data: options.OtherDataOption = None,
     split: SplitOption = "dev",
-    protocol: Annotated[Text, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
+    protocol: Annotated[Text, Option(help=f"One of {', '.join(PROTOCOLS)}.")] = None,
     ranks_file: Annotated[
-        File, typer.Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order.")
+        File, Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order.")
     ] = None,
     eccv: Annotated[
         bool,
-        typer.Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
+        Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
     ] = False,
     equal_captions: Annotated[
         Text,
-        typer.Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
+        Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
     ] = None,
     judged: Annotated[
         Files,
-        typer.Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
+        Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
     ] = None,
     judged_from: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
+        float | None, Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
     ] = None,
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,
@@ -253,17 +226,16 @@ def evaluate(
     """
     from goal_analysis.vse.folder.run_folder import read_run
 
-    expect_among("--protocol", protocol, PROTOCOLS)
+    options.expect_among("--protocol", protocol, PROTOCOLS)
     for folder in runs:
         read_run(folder)
-    from goal_analysis.files import write_whole
     from goal_analysis.vse.folder.run import load_model
     from goal_analysis.vse.retrieval.judgements import read_judgements
     from goal_analysis.vse.retrieval.metrics import CUTOFFS, coco_positives
     from goal_analysis.vse.retrieval.scoring import Ways, evaluate_models, first_places
 
     models = [load_model(folder) for folder in runs]
-    chosen = models[0].load_split(split, data, skip_bad, equal_captions)
+    chosen = models[0].load_split(split, data, skip_bad=skip_bad, equal_captions=equal_captions)
     for model in models[1:]:
         model.check_images(chosen.images)
     images, fold = PROTOCOLS.get(protocol or "", (len(chosen.images), None))
@@ -312,16 +284,16 @@ def evaluate(
 
 
 def retrieve(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    text: Annotated[Text, typer.Option(help="Retrieve images for this caption.")] = None,
+    folder: Annotated[Path, Argument(metavar="RUN", help="The folder of a run.")],
+    text: Annotated[Text, Option(help="Retrieve images for this caption.")] = None,
     image: Annotated[
-        Number, typer.Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
+        Number, Option(metavar="ROW", help="Retrieve captions for this image, a row of the split.")
     ] = None,
     data: options.OtherDataOption = None,
     split: SplitOption = "dev",
-    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 5,
+    top: Annotated[int, Option(min=1, help="How many answers.")] = 5,
     output: Annotated[
-        File, written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
+        File, options.written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
     ] = None,
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,
@@ -345,7 +317,7 @@ def retrieve(
     from goal_analysis.vse.retrieval.scoring import captions_of_image, images_of_caption
 
     model = load_model(folder)
-    chosen = model.load_split(split, data, skip_bad)
+    chosen = model.load_split(split, data, skip_bad=skip_bad)
     if output is not None and len(chosen.images.shape) != 4:
         given = f"--output: got images of shape {chosen.images.shape[1:]}"
         raise ValueError(f"{given} but expected pictures (3, height, width)")
@@ -375,7 +347,7 @@ def retrieve(
     if as_json:
         print_json(records)
         return
-    typer.echo(f"{among.capitalize()}s of {split} for {said}")
+    typer.echo(shown(f"{among.capitalize()}s of {split} for {said}"))
     print_table(tuple(records[0]), [one | {"right": "✓" if one["right"] else ""} for one in records], ("caption",))
     if found.rank:
         typer.echo(f"The first right {among} is at place {found.rank} of {found.among:,}")

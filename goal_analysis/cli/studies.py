@@ -10,25 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    File,
-    Files,
-    Number,
-    Text,
-    Texts,
-    expect_among,
-    interruptible,
-    print_json,
-    print_table,
-    refuse,
-    taking,
-    written_to,
-)
+from goal_analysis.cli.options import File, Files, Number, Text, Texts, print_json, print_table, refuse, written_to
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import chosen_experiment
+from goal_analysis.files import folder_name, folder_names, write_whole
 from goal_analysis.study import TUNED
 
 if TYPE_CHECKING:
@@ -47,18 +36,15 @@ SOFT = ("nca(tau=12)/linear@softmax:12", "nca(tau=12)/sigmoid@softmax:12", "cons
 FAMILIES = {"known": options.KNOWN, "published": PUBLISHED, "soft": SOFT, "all": PUBLISHED + SOFT}
 DEFAULT = ("constant/linear", "nca/linear", "constant/sigmoid", *SOFT)
 
-PROBES = 4
-"""Of an epoch, in the runs of a study's comparison."""
+PROBES = 4  # of an epoch, in the runs of a study's comparison
 
 ConfirmOption = Annotated[
     Texts,
-    typer.Option(
-        "--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."
-    ),
+    Option("--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."),
 ]
 JobsOption = Annotated[
     Number,
-    typer.Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
+    Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
 ]
 
 
@@ -68,13 +54,13 @@ class Base:
 
     data: Annotated[
         Texts,
-        typer.Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
+        Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
     ] = None
     file: Annotated[
         File,
-        typer.Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
+        Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
     ] = None
-    preset: Annotated[Text, typer.Option(help="An experiment of the package; bag_of_words by default.")] = None
+    preset: Annotated[Text, Option(help="An experiment of the package; bag_of_words by default.")] = None
     assignments: options.AssignmentsOption = None
 
     def experiments(self) -> tuple[Experiment, dict[str, Mapping[str, Any]]]:
@@ -101,13 +87,11 @@ class Engines:
     """The options that say where runs are made, and how what came of them is printed."""
 
     jobs: JobsOption = None
-    engine: Annotated[str, typer.Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
+    engine: Annotated[str, Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
     address: Annotated[
-        Text, typer.Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
+        Text, Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
     ] = None
-    gpus_per_run: Annotated[float | None, typer.Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = (
-        None
-    )
+    gpus_per_run: Annotated[float | None, Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = None
     as_json: options.JsonOption = False
 
 
@@ -121,11 +105,11 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
     from goal_analysis.study.driver import Driver
     from goal_analysis.study.engine import LocalProcesses
 
-    expect_among("--engine", engines.engine, ("local", "ray"))
+    options.expect_among("--engine", engines.engine, ("local", "ray"))
     for option, given in (("--address", engines.address), ("--gpus-per-run", engines.gpus_per_run)):
         if engines.engine == "local" and given is not None:
             refuse(f"{option}: got {given!r} beside --engine local but expected it with --engine ray")
-    with interruptible(output):
+    with options.interruptible(output):
         try:
             if engines.engine == "ray":
                 from goal_analysis.study.cluster import RayCluster
@@ -140,18 +124,18 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
             raise typer.Exit(1) from None
 
 
-@taking(Engines)
+@options.taking(Engines)
 def compare(
     engines: Engines,
-    files: Annotated[Files, typer.Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")] = None,
-    presets: Annotated[Texts, typer.Option("--preset", help="An experiment of the package; repeatable.")] = None,
+    files: Annotated[Files, Argument(metavar="[EXPERIMENT.toml]...", help="Files of experiments.")] = None,
+    presets: Annotated[Texts, Option("--preset", help="An experiment of the package; repeatable.")] = None,
     objectives: Annotated[
-        Texts, typer.Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
+        Texts, Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
     ] = None,
     data: options.DataOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
-    baseline: Annotated[Text, typer.Option(help="Differences are to this one; by default the first.")] = None,
-    split: Annotated[str, typer.Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
+    seeds: Annotated[int, Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
+    baseline: Annotated[Text, Option(help="Differences are to this one; by default the first.")] = None,
+    split: Annotated[str, Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
     assignments: options.AssignmentsOption = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the runs.")] = Path("comparison"),
 ) -> None:
@@ -169,7 +153,7 @@ def compare(
     options.check_names(presets or (), objectives or ())
     from goal_analysis.api.objectives import text_of
     from goal_analysis.api.runs import experiment_of, measured_on
-    from goal_analysis.study.runs import by_seed, seed_jobs
+    from goal_analysis.study.driver import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
     measures = []
@@ -182,7 +166,7 @@ def compare(
             experiments[name] = replace(experiment, objective=text_of(objective or experiment.objective))
         measures.append(measured_on(split, experiment))  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
-    expect_among("--baseline", first, experiments)
+    options.expect_among("--baseline", first, experiments)
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
     with driving(output, engines) as driver:
         driver.expect(len(experiments) * seeds)
@@ -194,7 +178,6 @@ def compare(
 
 
 def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, split: str, as_json: bool) -> bool:
-    """Print what came of the runs that are done; False where the baseline has none."""
     from goal_analysis.study.comparison import COLUMNS, compare
 
     if first not in found:
@@ -209,21 +192,21 @@ def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, spli
     return True
 
 
-@taking(Base, Engines)
+@options.taking(Base, Engines)
 def study(
     base: Base,
     engines: Engines,
     objectives: Annotated[
-        Texts, typer.Option("--objective", help="Study this objective beside the baselines; repeatable.")
+        Texts, Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
-    family: Annotated[Text, typer.Option(help="Study many objectives at once: known, published, soft or all.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Tuning trials of every objective.")] = 8,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the comparison.")] = 5,
+    family: Annotated[Text, Option(help="Study many objectives at once: known, published, soft or all.")] = None,
+    budget: Annotated[int, Option(min=1, help="Tuning trials of every objective.")] = 8,
+    seeds: Annotated[int, Option(min=1, help="Seeds of the comparison.")] = 5,
     tuned: Annotated[
-        Texts, typer.Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
+        Texts, Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
     ] = None,
     confirm: ConfirmOption = None,
-    baseline: Annotated[str, typer.Option(help="Differences are to this objective.")] = options.BASELINES[1],
+    baseline: Annotated[str, Option(help="Differences are to this objective.")] = options.BASELINES[1],
     output: Annotated[Path, written_to(metavar="STUDY", help="The study's folder.")] = Path("study"),
 ) -> None:
     """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
@@ -237,9 +220,9 @@ def study(
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
     goal-analyze study --data data/f30k_precomp --preset vse_infty --objective nca/linear@softmax:12
     """
-    expect_among("--family", family, FAMILIES)
+    options.expect_among("--family", family, FAMILIES)
     for name in tuned or ():
-        expect_among("--tune", name, TUNED)
+        options.expect_among("--tune", name, TUNED)
     more = [*FAMILIES.get(family or "", ()), *(objectives or ())] or DEFAULT
     options.check_names([base.preset], [baseline, *more])
     from goal_analysis.study.report import report as page  # first: its extra holds the others
@@ -247,8 +230,7 @@ def study(
     experiment, data = base.experiments()
     also_on = base.data_of(confirm or ())
     from goal_analysis.api.objectives import text_of
-    from goal_analysis.files import folder_name, folder_names, write_whole
-    from goal_analysis.study.runs import COMPARISON
+    from goal_analysis.study.driver import COMPARISON
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import TEXT, run_study, tuning_of
     from goal_analysis.vse.loop.experiment import Experiment
@@ -268,25 +250,23 @@ def study(
     _end(outcome, output / TEXT, f"Written to {output}/, with the page {output / 'report.html'}", engines)
 
 
-@taking(Base, Engines)
+@options.taking(Base, Engines)
 def discover(
     base: Base,
     engines: Engines,
-    budget: Annotated[int, typer.Option(min=1, help="Trials of the search.")] = 200,
+    budget: Annotated[int, Option(min=1, help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
-        Number, typer.Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
+        Number, Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
     ] = None,
     integrable: Annotated[
         bool | None,
-        typer.Option(
-            "--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."
-        ),
+        Option("--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."),
     ] = None,
-    finalists: Annotated[int, typer.Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, help="Fresh seeds of the comparison.")] = 5,
+    finalists: Annotated[int, Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
+    seeds: Annotated[int, Option(min=1, help="Fresh seeds of the comparison.")] = 5,
     baselines: Annotated[
         Texts,
-        typer.Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),
+        Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),
     ] = None,
     confirm: ConfirmOption = None,
     output: Annotated[Path, written_to(metavar="FOLDER", help="The folder of the discovery.")] = Path("discovery"),
@@ -342,7 +322,7 @@ def _end(outcome: Outcome, text: Path, said: str, engines: Engines) -> NoReturn:
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
+    folder: Annotated[Path, Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
     as_json: options.JsonOption = False,
 ) -> None:
     """Say how many runs are done, run and wait, which is the best so far, and what the rest will take.

@@ -1,7 +1,5 @@
 """Pictures: frames say what is drawn; figures draw them by matplotlib and seaborn, charts by Plotly.
 
-A module ``…_frames`` has functions that return pandas data frames. A module ``…_figures`` draws these on given Axes;
-`objective_figures` and `run_figures` make whole figures, `film` a film, `charts` and `weight_chart` charts for a page.
 `canvas` lays a figure out, and `style` has the one palette and the one scale rule.
 """
 

@@ -78,20 +78,14 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
     without any weight, and ``effective_negatives``, the exponential of the entropy of its |w⁻|, NaN where nothing
     pushes.
     """
-    sizes = pairs.assign(size=pairs["weight"].abs())
-    totals = sizes.pivot_table(index="anchor", columns="kind", values="size", aggfunc="sum", fill_value=0.0)
-    totals = totals.reindex(columns=["positive", "negative"], fill_value=0.0)
+    sizes = pairs["weight"].abs()
+    totals = sizes.groupby([pairs["anchor"], pairs["kind"]]).sum().unstack()
+    totals = totals.reindex(columns=["positive", "negative"]).fillna(0.0)
     pull, push = totals["positive"], totals["negative"]
-    negatives = sizes[sizes["kind"] == "negative"]
-    shares = negatives["size"] / negatives["anchor"].map(push)
-    entropy = -(shares * np.log(shares.mask(shares == 0, 1.0))).groupby(negatives["anchor"]).sum(min_count=1)
-    of_anchors = {
-        "pull": pull,
-        "push": push,
-        "push_share": push / (pull + push),
-        "effective_negatives": np.exp(entropy),
-    }
-    return pd.DataFrame(of_anchors, index=totals.index).reset_index()
+    shares = (sizes / pairs["anchor"].map(push)).where(pairs["kind"] == "negative")
+    entropy = -(shares * np.log(shares.mask(shares == 0, 1.0))).groupby(pairs["anchor"]).sum(min_count=1)
+    found = {"pull": pull, "push": push, "push_share": push / (pull + push), "effective_negatives": np.exp(entropy)}
+    return pd.DataFrame(found).reset_index()
 
 
 COLOURS = {"positive": PULL, "negative": PUSH}

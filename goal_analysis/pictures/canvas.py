@@ -34,7 +34,8 @@ def fit(figure: Figure, title: str = "") -> Figure:
     figure below them need. The title is broken into lines as wide as the page.
     """
     axes: Any = [ax for ax in figure.axes if ax.get_subplotspec() is not None]
-    engine, grid, aspects = figure.get_layout_engine(), axes[0].get_gridspec(), [ax.get_aspect() for ax in axes]
+    engine: Any = figure.get_layout_engine()
+    grid, aspects = axes[0].get_gridspec(), [ax.get_aspect() for ax in axes]
     sides = np.array([grid.get_width_ratios()[0], grid.get_height_ratios()[0]])
     with style():
         engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)
@@ -42,12 +43,12 @@ def fit(figure: Figure, title: str = "") -> Figure:
             ax.set_aspect("auto")  # labels are measured around the whole place of a panel
         for legend in figure.legends:
             legend.set(loc="outside lower left")
-        figure.set_size_inches(figure.get_size_inches() + ROOM)
+        figure.set_size_inches(*(figure.get_size_inches() + ROOM))
         for _ in range(ROUNDS):
             figure.suptitle(title, x=PAD / figure.get_figwidth(), ha="left", wrap=True)
             engine.execute(figure)
             drawn = axes[0].get_position().size * figure.get_size_inches()
-            figure.set_size_inches(figure.get_size_inches() + (sides - drawn) * (grid.ncols, grid.nrows))
+            figure.set_size_inches(*(figure.get_size_inches() + (sides - drawn) * (grid.ncols, grid.nrows)))
         engine.execute(figure)
     for ax, aspect in zip(axes, aspects, strict=True):
         ax.set_aspect(aspect)

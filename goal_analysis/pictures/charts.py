@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import sympy as sp
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from matplotlib.colors import to_rgb
-from plotly.colors import get_colorscale
+from plotly.colors import get_colorscale, hex_to_rgb
 from plotly.subplots import make_subplots
 
 from goal_analysis.numeric.lowering import lowered
@@ -42,9 +42,9 @@ TICKS = 6  # how many epochs are written at an axis at most
 class Chart:
     """What the page's script draws.
 
-    The content is JSON that may stand in a script element: ``data``, ``layout``, the parts of the layout that differ
-    where the page is ``wide`` and where it is ``narrow``, and what is ``live``. The height in pixels is that of the
-    wide page, to keep the place.
+    The content is JSON that may stand in a script element, whatever its texts hold: ``data``, ``layout``, the parts of
+    the layout that differ where the page is ``wide`` and where it is ``narrow``, and what is ``live``. The height in
+    pixels is that of the wide page, to keep the place.
     """
 
     name: str
@@ -88,7 +88,7 @@ def chart(
         "narrow": {"height": high} | _placed(panels, len(panels), 1),
         "live": live,
     }
-    return Chart(name, script_json(spec), height)
+    return Chart(name, htmlsafe_json_dumps(spec, separators=(",", ":"), allow_nan=False), height)
 
 
 def _placed(panels: Mapping[str, str], rows: int, columns: int) -> dict[str, Any]:
@@ -102,22 +102,9 @@ def _placed(panels: Mapping[str, str], rows: int, columns: int) -> dict[str, Any
     return placed
 
 
-def script_json(value: Any) -> Markup:
-    r"""JSON that may stand in a script element, whatever its texts hold; a number that is not finite is a ValueError.
-
-    >>> script_json({"a": "</script>"})
-    Markup('{"a":"\\u003c/script\\u003e"}')
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # beyond ASCII everything is escaped already
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
 def numbers(values: Sequence[float] | np.ndarray | pd.Series) -> list:
-    """An array as nested lists of three digits, None for what is not finite."""
-    values = np.asarray(values, dtype=float)
-    if values.ndim > 1:
-        return [numbers(row) for row in values]
-    return [float(f"{x:.3g}") if np.isfinite(x) else None for x in values]
+    """An array as a list of three digits, None for what is not finite."""
+    return [float(f"{x:.3g}") if np.isfinite(x) else None for x in np.asarray(values, dtype=float)]
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -134,12 +121,11 @@ def training_chart(frame: pd.DataFrame) -> Chart | None:
             label, looks, line = html.escape(str(label), quote=False), line_of(number), line.sort_values("epoch")
             place, several = {"legendgroup": label, "row": 1, "col": column}, line[line["low"].notna()]
             if len(several):
-                red, green, blue = (round(255 * share) for share in to_rgb(looks["color"]))
                 figure.add_scatter(
                     x=numbers([*several["epoch"], *several["epoch"][::-1]]),
                     y=numbers([*several["high"], *several["low"][::-1]]),
                     fill="toself",
-                    fillcolor=f"rgba({red},{green},{blue},0.2)",
+                    fillcolor=f"rgba{(*hex_to_rgb(looks['color']), 0.2)}",
                     line={"width": 0},
                     mode="lines",
                     hoverinfo="skip",
@@ -175,18 +161,11 @@ PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descen
 def weight_chart(
     label: str, objective: Objective, batch: pd.DataFrame | None = None, line: Mapping[str, Any] | None = None
 ) -> Chart:
-    """The chart of an objective.
+    """The chart of an objective, under the label by which the page calls it.
 
-    Args:
-        label: how the page calls it.
-        objective: what is drawn.
-        batch: ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces.
-        line: the objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty
-            where it has none.
-
-    Raises:
-        UnsupportedFunction: naming a function that programs do not know.
-        ValueError: a number that is not finite.
+    A ``batch`` has ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces. A ``line`` has the
+    objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty where it has
+    none. A function that programs do not know, and a number that is not finite, are ValueErrors.
     """
     field, formulas = field_of(objective), weights_and_curl(objective)
     drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"

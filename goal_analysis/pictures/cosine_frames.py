@@ -34,16 +34,9 @@ from jaxtyping import Float64
 
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.lowering import NUMPY
+from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.style import top_of
-from goal_analysis.pictures.weight_frames import (
-    Objective,
-    field_of,
-    grid,
-    kink_columns,
-    span_of,
-    weights_of,
-    with_columns,
-)
+from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import (
     COSINE,
@@ -81,7 +74,6 @@ OF_COSINES = {
 
 DIFFERENCE = "difference"
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
-
 STARTS = tuple((u, v) for u in (-0.6, 0.1, 0.7) for v in (-0.5, 0.2, 0.8))  # of trajectories, as cosines
 STEP, STEPS = 0.01, 400  # how far a trajectory goes at a time in the space of cosines, and how often at most
 EDGE = 1 - 1e-12  # cosines this near to ±1 count as this, where slopes are finite
@@ -112,11 +104,13 @@ def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.Dat
     names = [field_of(objective).name for objective in objectives]
     if len(set(names)) < len(names):
         raise ValueError(f"comparison: got the names {', '.join(names)} but expected every name once")
-    at, found = grid(span_of(COSINE), count), []
+    at, found = frames.grid(frames.span_of(COSINE), count), []
     for name, objective in zip(names, objectives, strict=True):
-        weights, by, parts = weights_of(objective), of_cosine(field_of(objective).similarity), []
+        weights, by, parts = frames.weights_of(objective), of_cosine(field_of(objective).similarity), []
         for weight, s in (("w_p", "s_p"), ("w_n", "s_n")):
-            of = with_columns(by.similarity(at), {"value": weights[weight]} | kink_columns([weights[weight]]))
+            of = frames.with_columns(
+                by.similarity(at), {"value": weights[weight]} | frames.kink_columns([weights[weight]])
+            )
             of["value"] *= by.slope(at[s].to_numpy())
             parts.append(of.assign(objective=name, weight=weight, s_p=at["s_p"], s_n=at["s_n"]))
         both = pd.concat(parts, ignore_index=True)
@@ -156,10 +150,10 @@ def flow_frame(objective: Objective, rho: float = RHO, count: int = 121) -> pd.D
     """The velocity of (s_p, s_n) where ρ in [−1, 1] is one: ``s_p``, ``s_n``, ``ds_p``, ``ds_n``, and ``kink_0`` …."""
     if not -1 <= rho <= 1:
         raise ValueError(f"rho: got {rho} but expected a number in [-1, 1]")
-    weights, similarity = weights_of(objective), field_of(objective).similarity
+    weights, similarity = frames.weights_of(objective), field_of(objective).similarity
     weights, by = {name: weights[name] for name in ("w_p", "w_n")}, of_cosine(similarity)
-    at = grid(span_of(COSINE if similarity == DOT else similarity), count)  # of unit vectors
-    frame = with_columns(at, weights | kink_columns(list(weights.values())))
+    at = frames.grid(frames.span_of(COSINE if similarity == DOT else similarity), count)  # of unit vectors
+    frame = frames.with_columns(at, weights | frames.kink_columns(list(weights.values())))
     s, w = (frame[list(names)].to_numpy().T for names in (("s_p", "s_n"), weights))
     u, v = by.cosine(s)
     slopes = by.slope(np.stack([u, v]))
@@ -183,7 +177,7 @@ def trajectories_frame(
     >>> bool(frame["s_p"].is_monotonic_increasing), bool(frame["s_p"].iloc[-1] > 0.98)
     (True, True)
     """
-    weights, by = weights_of(objective), of_cosine(field_of(objective).similarity)
+    weights, by = frames.weights_of(objective), of_cosine(field_of(objective).similarity)
     function = compiled([weights["w_p"], weights["w_n"]], (s_p, s_n), NUMPY)
     u, v = np.array(STARTS).T if starts is None else by.cosine(np.array(starts, dtype=float)).T
 

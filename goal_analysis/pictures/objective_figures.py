@@ -20,17 +20,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
 from goal_analysis.pictures import KINDS
+from goal_analysis.pictures import cosine_frames as cosines
+from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.batch import draw_pairs, draw_weight_distribution, made_up_pairs
 from goal_analysis.pictures.canvas import fit, panels
-from goal_analysis.pictures.cosine_frames import (
-    DIFFERENCE,
-    OF_COSINES,
-    RHO,
-    comparison_frame,
-    difference_frame,
-    flow_frame,
-    trajectories_frame,
-)
 from goal_analysis.pictures.style import LABELS, Scale, style
 from goal_analysis.pictures.weight_figures import (
     draw_colourbar,
@@ -42,17 +35,7 @@ from goal_analysis.pictures.weight_figures import (
     draw_pair_weights,
     draw_surface,
 )
-from goal_analysis.pictures.weight_frames import (
-    Objective,
-    curl_frame,
-    field_frame,
-    field_of,
-    once,
-    pair_frame,
-    sliced_frame,
-    surface_frame,
-    weights_of,
-)
+from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.typesetting import latex, plain
@@ -75,7 +58,7 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
     similarity that is a function of the cosine. A kind that there is not is a ValueError.
     """
     if kinds is None:
-        kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in OF_COSINES]
+        kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in cosines.OF_COSINES]
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
@@ -94,16 +77,16 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
 def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
     """What draws the panels of a kind, and what its title says besides the values."""
     if kind == "pair":
-        return [partial(draw_pair_weights, pair_frame(objective))], []
+        return [partial(draw_pair_weights, frames.pair_frame(objective))], []
     if kind == "triplet":
         return _surfaces(objective, ("T", "w_p", "w_n")), []
     flow = []
-    if kind == "flow" or field_of(objective).similarity in OF_COSINES:
-        flow = [partial(draw_flow, flow_frame(objective), trajectories_frame(objective))]
+    if kind == "flow" or field_of(objective).similarity in cosines.OF_COSINES:
+        flow = [partial(draw_flow, cosines.flow_frame(objective), cosines.trajectories_frame(objective))]
     if kind == "flow":
-        return flow, [f"arrows and nullclines: slice $\\rho = {RHO:g}$"]
+        return flow, [f"arrows and nullclines: slice $\\rho = {cosines.RHO:g}$"]
     verdict = integrability(objective)
-    field = partial(draw_field, field_frame(objective), curl_frame(objective, verdict=verdict))
+    field = partial(draw_field, frames.field_frame(objective), frames.curl_frame(objective, verdict=verdict))
     if kind == "field":
         return [field], [verdict.said]
     of_batch = []
@@ -111,14 +94,13 @@ def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
         with suppress(ValueError):  # a similarity that tensors do not work out
             pairs = made_up_pairs(objective.loss)
             of_batch = [partial(draw_pairs, pairs), lambda ax, similarity: draw_weight_distribution(pairs, ax)]
-    negative = partial(draw_pair_weights, sliced_frame(objective, ["w_n"]))
+    negative = partial(draw_pair_weights, frames.pair_frame(objective, ["w_n"]))
     drawn = [*_surfaces(objective, ("w_p", "w_n")), field, negative, *of_batch[:1], *flow, *of_batch[1:]]
     reason = f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")
     return drawn[:6], [*_formulas(objective), reason]
 
 
 def _formulas(objective: Objective) -> list[str]:
-    """The loss of one triplet and the weights, typeset where they fit on the page, or else as text."""
     rows = [row for row in weights_page(objective).rows if isinstance(row.value, sp.Expr)]
     found = [(latex_label(row), row.label, row.value) for row in rows]
     if isinstance(objective, Decomposition) and objective.loss.is_loss:
@@ -138,8 +120,8 @@ def _typeset(formula: str, text: str) -> str:
 
 def _surfaces(objective: Objective, weights: Sequence[str]) -> list[Any]:
     """What draws the surfaces of those of the weights that there are, equal ones once."""
-    found = weights_of(objective)
-    surfaces = once({weight: surface_frame(objective, weight) for weight in weights if weight in found})
+    found = frames.weights_of(objective)
+    surfaces = frames.once({weight: frames.surface_frame(objective, weight) for weight in weights if weight in found})
     return [partial(draw_surface, frame, weight=names) for names, frame in surfaces.items()]
 
 
@@ -150,21 +132,21 @@ def comparison_figure(objectives: Sequence[Objective]) -> Figure:
     """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, or both in one where they are equal, in
     columns that make the page even.
     """
-    return _beside(comparison_frame(objectives), [_named(objective) for objective in objectives])
+    return _beside(cosines.comparison_frame(objectives), [_named(objective) for objective in objectives])
 
 
 def difference_figure(one: Objective, other: Objective) -> Figure:
     """The weights of two objectives beside each other, each as a share of its own largest, and their difference."""
-    return _beside(difference_frame(one, other), [_named(one), _named(other), "the first minus the second"], 3)
+    return _beside(cosines.difference_frame(one, other), [_named(one), _named(other), "the first minus the second"], 3)
 
 
 @style()
 def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figure:
     surfaces = [
-        once({str(weight): panel for weight, panel in of.groupby("weight", sort=False)}, "share")
+        frames.once({str(weight): panel for weight, panel in of.groupby("weight", sort=False)}, "share")
         for _, of in frame.groupby("objective", sort=False)
     ]
-    wide, shares = max(map(len, surfaces)), frame.groupby(frame["objective"] == DIFFERENCE)["share"]
+    wide, shares = max(map(len, surfaces)), frame.groupby(frame["objective"] == cosines.DIFFERENCE)["share"]
     scales = {differing: _scale_of_shares(of, bool(differing)) for differing, of in shares}
     blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
     rows = math.ceil(len(surfaces) / blocks)
@@ -214,7 +196,6 @@ def _draw_share(
 
 
 def _named(objective: Objective) -> str:
-    """The name, and the hyperparameters that it does not say, in lines as wide as a panel."""
     name, values = field_of(objective).name, settings_of(objective)
     unsaid = [one for one in values.split(", ") if one.replace("\u00a0", "") not in name]
     return "\n".join(textwrap.wrap(name, LETTERS) + textwrap.wrap(", ".join(unsaid), LETTERS))

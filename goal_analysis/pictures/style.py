@@ -6,7 +6,7 @@ that are hard to see on white or on black.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,44 +32,26 @@ SEEN = 20.0  # on a linear axis what stays below one part in so many of the larg
 PEAK = 3.0  # a largest value more than so many times as large as all but a hundredth of the values is clipped
 
 _SETTINGS: dict[str, Any] = {
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.6,
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    **dict.fromkeys(("font.size", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
+    **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 9),
+    **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
     "axes.prop_cycle": cycler(color=COLOURS),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "figure.dpi": 150,
     "figure.titlesize": 10,
-    "font.size": 8,
     "hatch.color": FAINT,
     "hatch.linewidth": 0.4,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
     "lines.linewidth": 1.4,
     "pdf.fonttype": 42,
-    "savefig.dpi": 150,
     "svg.fonttype": "none",
-    "text.color": INK,
-    "xtick.color": INK,
-    "xtick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.color": INK,
-    "ytick.labelsize": 8,
-    "ytick.major.width": 0.6,
 }
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw and save in the style of this project, and restore what was set before.
-
-    >>> with style():
-    ...     mpl.rcParams["svg.fonttype"]
-    'none'
-    """
+    """Draw and save in the style of this project, and restore what was set before."""
     with mpl.rc_context(_SETTINGS):  # pyright: ignore[reportArgumentType]
         yield
 
@@ -117,18 +99,6 @@ class Scale:
             return self.levels
         powers = [level for level in self.levels if level > 0][1:]  # beside zero there is no room for the first
         return (*(-power for power in reversed(powers)), 0.0, *powers)
-
-    def even(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The numbers on an even axis: on a logarithmic scale, 1 + log₁₀ of the size over the floor.
-
-        >>> Scale(1e-3, 1.0, "log", 1e-3).even([1e-3, 1.0]).tolist()
-        [1.0, 4.0]
-        """
-        values = np.asarray(values, dtype=float)
-        if self.kind == "linear":
-            return values
-        sizes = np.abs(values) / self.floor
-        return np.sign(values) * np.where(sizes < 1, sizes, 1 + np.log10(np.maximum(sizes, 1)))
 
 
 def top_of(values: ArrayLike) -> tuple[float, bool]:

@@ -11,17 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
+from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
-from goal_analysis.pictures.weight_frames import (
-    arrow_frame,
-    is_bounded,
-    matrix,
-    reach,
-    regions,
-    similarity_label,
-    span_of,
-    thin_grid,
-)
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
 LETTERS = 26  # of a label in a line
@@ -35,16 +26,16 @@ def similarity_axes(
     ax: Axes, similarity: Similarity = COSINE, span: tuple[float, float] | None = None, of: str = ""
 ) -> Axes:
     """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
-    span = span or span_of(similarity)
-    labels = [fill(similarity_label(symbol, similarity, span) + of, LETTERS) for symbol in ("$s_p$", "$s_n$")]
+    span = span or frames.span_of(similarity)
+    labels = [fill(frames.similarity_label(symbol, similarity, span) + of, LETTERS) for symbol in ("$s_p$", "$s_n$")]
     ax.set(xlim=span, ylim=span, aspect="equal", xlabel=labels[0], ylabel=labels[1])
-    if is_bounded(similarity):
+    if frames.is_bounded(similarity):
         ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
     return ax
 
 
 def _on_mesh(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray, np.ma.MaskedArray]:
-    return frame["s_p"].unique(), frame["s_n"].unique(), np.ma.masked_invalid(matrix(frame, column))
+    return frame["s_p"].unique(), frame["s_n"].unique(), np.ma.masked_invalid(frames.matrix(frame, column))
 
 
 def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> ScalarMappable:
@@ -71,7 +62,7 @@ def draw_contours(
     frame: pd.DataFrame, column: str, ax: Axes, levels: tuple[float, ...], colour: str = INK, width: float = 0.5
 ) -> int:
     """Draw contours of a column, each side of the kinks ``kink_0`` … by itself; return how many levels were drawn."""
-    (*at, values), sides = _on_mesh(frame, column), regions(frame)
+    (*at, values), sides = _on_mesh(frame, column), frames.regions(frame)
     drawn: set[float] = set()
     for side in np.unique(sides):
         inside = np.ma.masked_where(sides != side, values)
@@ -103,7 +94,7 @@ def draw_kinks(frame: pd.DataFrame, ax: Axes) -> None:
 
 def draw_arrows(at: pd.DataFrame, across: pd.Series, up: pd.Series, ax: Axes) -> Axes:
     """The arrows of `goal_analysis.pictures.weight_frames.arrow_frame`; a dot where nothing moves."""
-    arrows = arrow_frame(at, across, up)
+    arrows = frames.arrow_frame(at, across, up)
     moves = (arrows[["across", "up"]] != 0).any(axis=1)
     ax.quiver(
         *arrows[moves].to_numpy().T, color=INK, angles="xy", pivot="middle", scale_units="x", scale=1,
@@ -137,9 +128,9 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     if clipped:
         ax.set_ylim(-1.05 * top if (frame["value"] < 0).any() else -0.05 * top, 1.05 * top)
     label = f"weight (clipped at {top:.2g})" if clipped else "weight"
-    span, sides = span_of(similarity), frame["weight"].str[-1].unique()
+    span, sides = frames.span_of(similarity), frame["weight"].str[-1].unique()
     symbol = f"$s_{sides[0]}$" if len(sides) == 1 else "$s$"
-    ax.set(xlim=span, xlabel=fill(similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
+    ax.set(xlim=span, xlabel=fill(frames.similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), handlelength=1.6, columnspacing=1.2)
     return ax
 
@@ -153,7 +144,7 @@ def draw_surface(
     written and no scale is drawn.
     """
     label = " = ".join(f"${LABELS[name]}$" for name in ([weight] if isinstance(weight, str) else weight))
-    similarity_axes(ax, similarity, reach(frame))
+    similarity_axes(ax, similarity, frames.reach(frame))
     values = frame["value"]
     if values.notna().all() and np.ptp(values) <= 1e-9 * values.abs().max():
         ax.set_facecolor(CALM)
@@ -200,7 +191,7 @@ def draw_field(
 
 def draw_flow(frame: pd.DataFrame, trajectories: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """Arrows of a `flow_frame`, the nullclines of s_p and of s_n, and a `trajectories_frame` with its starts."""
-    some = thin_grid(frame, EVERY)
+    some = frames.thin_grid(frame, EVERY)
     draw_arrows(some, some["ds_p"], some["ds_n"], ax)
     for column, symbol, colour in (("ds_p", "s_p", PULL), ("ds_n", "s_n", PUSH)):
         if draw_contours(frame, column, ax, (0.0,), colour, 1.4):

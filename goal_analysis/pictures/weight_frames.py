@@ -1,8 +1,7 @@
 """The weights of one triplet in numbers: what the pictures and the charts of an objective draw.
 
-Samples are moved off the middle of their cells by less than a millionth of the range, s_p and s_n differently. So none
-lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as for a triplet without other
-pairs around it.
+Samples are off the middle of their cells by less than a millionth of the range, s_p and s_n differently, so that none
+lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as without other pairs.
 """
 
 from __future__ import annotations
@@ -153,8 +152,12 @@ def with_columns(at: pd.DataFrame, columns: Mapping[str, sp.Expr]) -> pd.DataFra
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
-    """P⁺ over s_p and P⁻ over s_n, as `sliced_frame` has them; where they do not exist, its w⁺ and w⁻.
+def pair_frame(objective: Objective, weights: Sequence[str] = (), count: int = CURVE) -> pd.DataFrame:
+    """P⁺ over s_p and P⁻ over s_n, or where they do not exist w⁺ and w⁻ over the same, at three values of the other
+    similarity; or those of these ``weights`` that are named.
+
+    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN of P), ``piece`` (how many kinks lie below
+    s), ``value``.
 
     >>> from goal_analysis.symbolic.weight import Factors
     >>> linear = WeightField(
@@ -164,20 +167,10 @@ def pair_frame(objective: Objective, count: int = CURVE) -> pd.DataFrame:
     >>> frame[frame["weight"] == "P_p"]["value"].describe()[["min", "max"]].tolist()
     [0.0025, 1.9975]
     """
-    return sliced_frame(objective, ("w_p", "w_n") if field_of(objective).factors is None else ("P_p", "P_n"), count)
-
-
-def sliced_frame(objective: Objective, weights: Sequence[str], count: int = CURVE) -> pd.DataFrame:
-    """``P_p`` over s_p, ``P_n`` over s_n, and ``w_p`` and ``w_n`` over the same, at three values of the other
-    similarity.
-
-    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN of P), ``piece`` (how many kinks lie below
-    s), ``value``.
-    """
     found, span = weights_of(objective), span_of(field_of(objective).similarity)
     low, high = span
     slices, parts = [low + share * (high - low) for share in SLICES], []
-    for name in weights:
+    for name in weights or (("P_p", "P_n") if "P_p" in found else ("w_p", "w_n")):
         s, other = (s_p, s_n) if name.endswith("p") else (s_n, s_p)
         for held in slices if name.startswith("w") else [np.nan]:
             weight = found[name].subs(other, sp.Float(held)) if name.startswith("w") else found[name]
@@ -206,7 +199,6 @@ def once(frames: Mapping[str, pd.DataFrame], column: str = "value") -> dict[tupl
 
 
 def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
-    """Where ``kink`` changes its sign between samples, by bisection."""
     function = compiled([kink], [s], NUMPY)
     signs = np.sign(function(at)[0])
     before = np.flatnonzero(signs[:-1] * signs[1:] < 0)

@@ -15,16 +15,8 @@ from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.primitives import x_n, x_p
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.symbolic.typesetting import plain
-from goal_analysis.symbolic.typesetting.pages import (
-    Page,
-    Row,
-    integrability_page,
-    to_data,
-    to_markdown,
-    to_plain,
-    weights_page,
-)
+from goal_analysis.symbolic.typesetting import pages, plain
+from goal_analysis.symbolic.typesetting.pages import Page, Row
 from goal_analysis.symbolic.weight import WeightField
 
 SIGNS = ("pulls and pushes", "pulls alone", "pushes alone", "reversed", "mixed", "none")
@@ -38,9 +30,15 @@ ONE_TRIPLET = "y_p and y_n; 1 and 0 in what is said of signs, growth and bounds"
 
 @dataclass(frozen=True, repr=False)
 class Description:
-    """What an objective is, at its own values; everything is derived when it is first asked for."""
+    """What an objective is, at its own values; everything is derived when it is first asked for.
+
+    Args:
+        objective: the value.
+        parts: of a member of the family, the names of its triplet weight, or loss, and of its pair weights.
+    """
 
     objective: Objective
+    parts: tuple[str, ...] = ()
 
     @cached_property
     def weights(self) -> WeightField:
@@ -64,8 +62,21 @@ class Description:
 
     @property
     def mining(self) -> str:
-        """How pairs are aggregated, see `mining_words`."""
-        return mining_words(self.objective)
+        """How pairs are aggregated: the mining by its name and numbers, or every term's aggregators."""
+        mining = mining_in(self.objective)
+        for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
+            if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
+                return mining_text(said, named=True)
+        terms = []
+        for term in self.objective.terms:
+            said = []
+            for x, _, side in term.aggregates:
+                numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
+                kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
+                what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
+                said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
+            terms.append(", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}"))
+        return "; ".join(terms)
 
     @property
     def settings(self) -> Mapping[str, float]:
@@ -82,8 +93,8 @@ class Description:
         """What w⁺ and w⁻ do, one of `SIGNS`."""
         effects = self.characteristics.pull.effect, self.characteristics.push.effect
         if set(effects) <= {Effect.RIGHT, Effect.NONE}:
-            does = tuple(effect is Effect.RIGHT for effect in effects)
-            return {(True, True): SIGNS[0], (True, False): SIGNS[1], (False, True): SIGNS[2]}.get(does, "none")
+            pulls, pushes = (effect is Effect.RIGHT for effect in effects)
+            return ("pulls and pushes" if pushes else "pulls alone") if pulls else "pushes alone" if pushes else "none"
         return "reversed" if set(effects) <= {Effect.REVERSED, Effect.NONE} else "mixed"
 
     @property
@@ -111,7 +122,7 @@ class Description:
 
     def to_plain(self, width: int | None = None) -> str:
         """Aligned text; long values go on in the next line after ``width`` characters, by default nowhere."""
-        return to_plain(self.pages, width)
+        return pages.to_plain(self.pages, width)
 
     def to_json(self) -> dict[str, object]:
         """Plain values under the names of the fields; formulas as text that `parse` reads back."""
@@ -131,7 +142,7 @@ class Description:
             "loss": None if self.loss is None else plain(self.loss),
             "potential": None if self.potential is None else plain(self.potential),
             "sign": self.sign,
-            "characteristics": to_data([characteristics_page(self.characteristics)]),
+            "characteristics": pages.to_data([characteristics_page(self.characteristics)]),
         }
 
     @property
@@ -147,11 +158,11 @@ class Description:
             *((Row("grouped", "proxies", self.objective.grouped.name),) if self.objective.grouped else ()),
             *((Row("carried", "pairs carry", ONE_TRIPLET),) if self.objective.reads_carried else ()),
         ]
-        found = integrability_page(self.verdict)
+        found = pages.integrability_page(self.verdict)
         judged = [replace(row, label="L", latex_label="L") if row.key == "loss" else row for row in found.rows]
         return (
             Page(self.name, tuple(rows)),
-            weights_page(self.weights),
+            pages.weights_page(self.weights),
             Page(found.title, (*judged, Row("sign", "w⁺ and w⁻", self.sign))),
             characteristics_page(self.characteristics),
         )
@@ -160,27 +171,4 @@ class Description:
         return f"Description({self.name}: {self.verdict.said}; {self.sign})"
 
     def _repr_markdown_(self) -> str:
-        return to_markdown(self.pages)
-
-
-def mining_words(objective: Objective) -> str:
-    """How an objective aggregates its pairs: the mining by its name and numbers, or every term's aggregators.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> mining_words(info_nce_loss)
-    'positives each, negatives logsumexp'
-    """
-    mining = mining_in(objective)
-    for said in () if mining is None else (mining, replace(mining, positives=None, negatives=None)):
-        if numbers_of(said) is not None:  # the second selects pairs for the objective's own aggregators
-            return mining_text(said, named=True)
-    terms = []
-    for term in objective.terms:
-        said = []
-        for x, _, side in term.aggregates:
-            numbers = ", ".join(plain(p) for p in side.aggregator.parameters)
-            kept = "" if side.selection is None else f" of {getattr(side.selection, 'name', side.selection)}"
-            what, of = {x_p: ("positives", ""), x_n: ("negatives", "")}.get(x, (x, f" of {side.pool.value}"))
-            said.append(f"{what} {side.aggregator.name}{f'({numbers})' if numbers else ''}{of}{kept}")
-        terms.append(", ".join(said) + ("" if term.total is None else f", of whose sum {plain(term.total)}"))
-    return "; ".join(terms)
+        return pages.to_markdown(self.pages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from itertools import permutations, product
 
 import sympy as sp
@@ -14,12 +14,12 @@ from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
-from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import find_witness
-from goal_analysis.symbolic.weight import PairWeights
+from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
 """The minings of the family."""
@@ -29,29 +29,6 @@ TWINNED = ("hinge", "nca")
 
 SPAN = (sp.Integer(-1), sp.Integer(1))
 """Over which similarities pair weights are compared."""
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """An objective of the family at its defaults, with the names of its triplet weight, or loss, and pair weights."""
-
-    objective: Objective
-    parts: tuple[str, str]
-
-    @property
-    def name(self) -> str:
-        """The line of text that stands for it, such as ``nca/linear@softmax:12``."""
-        return self.objective.name
-
-    @property
-    def verdict(self) -> Integrability:
-        """Whether what trains is the gradient of a loss."""
-        return self.description.verdict
-
-    @cached_property
-    def description(self) -> Description:
-        """What it is."""
-        return Description(self.objective)
 
 
 @dataclass(frozen=True)
@@ -64,19 +41,24 @@ class LeftOut:
 
 def combinations(
     parts: Parts, minings: Iterable[Mining] = FAMILY_MININGS, twinned: Iterable[str] = TWINNED
-) -> Iterator[Member | LeftOut]:
+) -> Iterator[Description | LeftOut]:
     """Every combination of parts and minings, as an objective or with the reason why there is none.
 
     The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too.
     """
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
+    resolved = lru_cache(maxsize=None)(partial(_resolved, parts))
     for mining in minings:
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
         for head, pair in product(heads, pairs):
             name = f"{head}/{pair}{behind}"
-            yield _member(name, (head, pair), partial(_composed, parts, head, pair, mining, name))
+            found = resolved(head, pair)
+            if isinstance(found, str):
+                yield LeftOut(name, found)
+            else:
+                yield _member(name, (head, pair), partial(composed, *found, mining, name=name))
         for loss, pair in product(parts.losses, parts.pair_weights):
             name = f"{loss.name}/{pair.name}@{mined}"
             if loss.similarity == COSINE:
@@ -86,13 +68,13 @@ def combinations(
                 yield LeftOut(name, "its scores are distances")
 
 
-def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Member | LeftOut:
+def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Description | LeftOut:
     try:
         objective = make()
         refused = refusal(objective)
     except ValueError as problem:
         return LeftOut(name, str(problem))
-    return Member(objective, of) if refused is None else LeftOut(name, refused)
+    return Description(objective, of) if refused is None else LeftOut(name, refused)
 
 
 def family(
@@ -103,7 +85,7 @@ def family(
     integrable: bool | None = None,
     sign: str | None = None,
     using: Iterable[str] = (),
-) -> Iterator[Member]:
+) -> Iterator[Description]:
     """The objectives of every combination that makes one; filters derive what they ask for, and no more.
 
     Args:
@@ -132,10 +114,10 @@ def family(
     return (
         member
         for member in combinations(parts, minings, twinned)
-        if isinstance(member, Member)
+        if isinstance(member, Description)
         and not (wanted and wanted.isdisjoint(member.parts))
         and (integrable is None or member.verdict.integrable is integrable)
-        and (sign is None or member.description.sign == sign)
+        and (sign is None or member.sign == sign)
     )
 
 
@@ -169,8 +151,11 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
     return False
 
 
-def _composed(parts: Parts, triplet: str, pair: str, mining: Mining, name: str) -> Objective:
-    t, p = parts.resolved(triplet, pair)
+def _resolved(parts: Parts, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights] | str:
+    try:
+        t, p = parts.resolved(triplet, pair)
+    except NoTwin as problem:
+        return str(problem)
     if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
-        raise ValueError("its twin is itself: what trains is the gradient of a loss already")
-    return composed(t, p, mining, name)
+        return "its twin is itself: what trains is the gradient of a loss already"
+    return t, p

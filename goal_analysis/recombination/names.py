@@ -8,8 +8,11 @@ from typing import Any
 
 from goal_analysis.declarations import number_of, one_of
 
+FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
+"""Fields of an objective that are set beside its parts and its hyperparameters."""
+
 IN_LINE = ("anchors", "reduction", "learned")
-"""Fields of an objective that a line says among the values."""
+"""Those that a line says among the values."""
 
 OF_PAIR = "_pair"
 """What the name of a pair weights' hyperparameter gets where the triplet weight has another one of that name."""

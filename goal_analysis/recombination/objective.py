@@ -16,11 +16,11 @@ from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate, uncompiled
+from goal_analysis.numeric.engine.surrogate import Prescribed, differentiable_once, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
-from goal_analysis.numeric.similarity import SCORES, embedding_gradients
+from goal_analysis.numeric.similarity import SCORES, Direction, embedding_gradients
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.recombine import refusal
@@ -28,6 +28,9 @@ from goal_analysis.recombination.verdict import along_similarity, loss_of, verdi
 from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
+
+SHORTEST = 1e-12
+"""Of rows that are shorter, squares may be 0."""
 
 UNIT = 1e-2
 """How far a length may be from 1 before embeddings no longer pass for unit vectors."""
@@ -136,7 +139,12 @@ class GradientObjective(nn.Module):
             value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
             if value is not None:
                 return value
-        return self._through_scores(x, y, self.matches(x, image_ids, text_ids, carried))
+        matches = self.matches(x, image_ids, text_ids, carried)
+        similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
+        with torch.autocast(x.device.type, enabled=False):
+            x, y = alike(x, y)
+            s = pairwise(similarity, x, y) if moved is None else MovingScores.apply(x, y, similarity, moved)
+            return self._surrogate(s, matches, 1 if self.learned is None else self.learned.ranks)
 
     @uncompiled
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -180,12 +188,12 @@ class GradientObjective(nn.Module):
         >>> objective.value(torch.eye(2), torch.eye(2))
         tensor(0.3133)
         """
-        functions = self._loss(self.verdict(), along_similarity(self.objective) or self.objective)
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         of_unit = DOT if self.similarity == COSINE and self.objective.direction is None else self.similarity
         with torch.autocast(x.device.type, enabled=False):
             s = pairwise(of_unit, *(e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y)))
-        return loss(functions, s, *self.matches(x, image_ids, text_ids, carried).tables)
+        along, *_ = along_similarity(self.objective) or (self.objective,)
+        return self._value(self.verdict(), along, s, self.matches(x, image_ids, text_ids, carried))
 
     @uncompiled
     def value_from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
@@ -197,10 +205,8 @@ class GradientObjective(nn.Module):
             ValueError: W is the gradient of no loss of the scores, or of none with a known closed form, with the
                 reason; or what `from_scores` refuses.
         """
-        functions = self._loss(verdict_on_scores(self.objective), self.objective)
         self._check_scores(scores, matches)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        return loss(functions, scores, *matches.tables)
+        return self._value(verdict_on_scores(self.objective), self.objective, scores, matches)
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
@@ -217,17 +223,16 @@ class GradientObjective(nn.Module):
         """What the objective is: its weights, whether what trains is the gradient of a loss, and of which."""
         return Description(self.objective)
 
-    def _loss(self, found: Integrability, objective: Objective) -> Functions:
-        expected = "but expected one that is the gradient of a loss with a closed form, as `describe` tells"
-        if found.integrable is not True:
-            known = "not known to be" if found.integrable is None else "not"
-            raise ValueError(
-                f"{self.name}: got an objective that is {known} the gradient of a loss ({found.reason}) {expected}"
-            )
-        of = loss_of(objective)
+    def _value(self, found: Integrability, objective: Objective, scores: Tensor, matches: Matches) -> Tensor:
+        of = loss_of(objective) if found.integrable is True else None
         if of is None:
-            raise ValueError(f"{self.name}: got an objective of whose loss no closed form was found {expected}")
-        return self._functions(safe_loss(of))
+            known = "not known to be" if found.integrable is None else "not"
+            none = f"that is {known} the gradient of a loss ({found.reason})"
+            given = "of whose loss no closed form was found" if found.integrable is True else none
+            expected = "one that is the gradient of a loss with a closed form, as `describe` tells"
+            raise ValueError(f"{self.name}: got an objective {given} but expected {expected}")
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        return loss(self._functions(safe_loss(of)), scores, *matches.tables)
 
     def extra_repr(self) -> str:
         """The objective in a line."""
@@ -260,7 +265,7 @@ class GradientObjective(nn.Module):
             )
         matches.check_for(self.objective, scores, self.name)
         if self.refuse_nonfinite:
-            check_finite(scores, scores.detach().sum(1), "scores")
+            check_finite("scores", scores, scores.detach().sum(1))
 
     def matches(
         self, images: Tensor, image_ids: Tensor | None, text_ids: Tensor | None, carried: Tensor | None
@@ -282,25 +287,11 @@ class GradientObjective(nn.Module):
         if are_unit(torch.cat((of_images, of_texts))):  # what is not finite has no length of 1
             return images, texts
         if self.refuse_nonfinite:
-            check_finite(images, of_images, "image_embeddings")
-            check_finite(texts, of_texts, "text_embeddings")
-        return self._unit(images, of_images), self._unit(texts, of_texts)
+            check_finite("image_embeddings", images, of_images)
+            check_finite("text_embeddings", texts, of_texts)
+        return self._unit(images, of_images, "image_embeddings"), self._unit(texts, of_texts, "text_embeddings")
 
-    def _through_scores(self, unit_images: Tensor, unit_texts: Tensor, matches: Matches) -> Tensor:
-        similarity, moved = DOT if self.similarity == COSINE else self.similarity, self.objective.direction
-        ranks = 1 if self.learned is None else self.learned.ranks
-        with torch.autocast(unit_images.device.type, enabled=False):
-            x, y = alike(unit_images, unit_texts)
-            if moved is None:
-                return self._surrogate(pairwise(similarity, x, y), matches, ranks)
-            with torch.no_grad():
-                s = pairwise(similarity, x, y)
-                w = self.weight_matrix(s, matches)
-                made = (*embedding_gradients(moved, w, x, y), (w * s).sum())
-            value = Prescribed.apply(x, y, *made)
-            return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
-
-    def _unit(self, embeddings: Tensor, of_rows: Tensor) -> Tensor:
+    def _unit(self, embeddings: Tensor, of_rows: Tensor, name: str) -> Tensor:
         if self.similarity != COSINE or are_unit(of_rows):
             return embeddings
         if not self._warned:
@@ -310,23 +301,45 @@ class GradientObjective(nn.Module):
                 "for the cosine; they are normalised",
                 stacklevel=7,  # who called the module: torch stands between
             )
-        return nn.functional.normalize(embeddings, dim=1)
+        return unit_vectors(embeddings, of_rows, name, self.refuse_nonfinite)
+
+
+class MovingScores(torch.autograd.Function):
+    """The scores of embeddings, whose gradient moves these along a direction, or that of a similarity."""
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, similarity: Similarity, direction: Direction | Similarity) -> Tensor:
+        """S."""
+        return pairwise(similarity, x, y)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        ctx.direction = inputs[3]
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the direction makes of the upstream gradient."""
+        with torch.autocast(upstream.device.type, enabled=False):
+            found = embedding_gradients(ctx.direction, upstream, *ctx.saved_tensors)
+        return differentiable_once(ctx, *found, None, None)
 
 
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
     """Raise an error unless these fit together as `GradientObjective.forward` takes them: ids are needed unless text i
     comes with image i, and those of texts unless there are as many texts as images.
     """
-    ids = {"image_ids": (image_ids, images), "text_ids": (text_ids, texts)}
-    ids = {name: both for name, both in ids.items() if both[0] is not None}
-    embeddings = {"image_embeddings": images, "text_embeddings": texts}
-    for name, given in (*embeddings.items(), *((name, found) for name, (found, _) in ids.items())):
-        if not isinstance(given, Tensor):
-            raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
-    for name, e in embeddings.items():
+    for kind, e, ids in (("image", images, image_ids), ("text", texts, text_ids)):
+        for name, given in ((f"{kind}_embeddings", e), *([] if ids is None else [(f"{kind}_ids", ids)])):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
         if e.ndim != 2 or not e.is_floating_point():
-            got = f"a tensor of {e.dtype} of shape {tuple(e.shape)}"
-            raise ValueError(f"{name}: got {got} but expected floating-point numbers of shape (embeddings, dim)")
+            got, expected = f"{e.dtype} of shape {tuple(e.shape)}", "floating-point numbers of shape (embeddings, dim)"
+            raise ValueError(f"{kind}_embeddings: got a tensor of {got} but expected {expected}")
+        if ids is not None and (ids.shape != (len(e),) or ids.is_floating_point() or ids.is_complex()):
+            got, expected = f"{ids.dtype} of shape {tuple(ids.shape)}", f"whole numbers of shape ({len(e)},)"
+            raise ValueError(f"{kind}_ids: got a tensor of {got} but expected {expected}, one an embedding")
     if images.shape[1] != texts.shape[1]:
         raise ValueError(
             f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "
@@ -336,10 +349,6 @@ def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None
         raise ValueError(
             f"got {len(images)} images and {len(texts)} texts without image_ids but expected the ids, or as many"
         )
-    for name, (found, e) in ids.items():
-        if found.shape != (len(e),) or found.is_floating_point() or found.is_complex():
-            got = f"a tensor of {found.dtype} of shape {tuple(found.shape)}"
-            raise ValueError(f"{name}: got {got} but expected whole numbers of shape ({len(e)},), one an embedding")
     if text_ids is None and len(texts) != len(images):
         raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
 
@@ -350,18 +359,29 @@ def lengths(embeddings: Tensor) -> Tensor:
     return torch.linalg.vector_norm(e, dim=1, dtype=None if e.dtype.itemsize >= 4 else torch.float32)
 
 
-def check_finite(x: Tensor, of_rows: Tensor, name: str) -> None:
+def unit_vectors(x: Tensor, of_rows: Tensor, name: str, refuse_zeros: bool = True) -> Tensor:
+    """The rows of x, of these lengths, with length 1, however large or small their numbers are.
+
+    A row of zeros, which has no direction, is a ValueError with its number, or else becomes NaN.
+    """
+    if not bool(((of_rows > SHORTEST) & of_rows.isfinite()).all()):  # squares of the numbers are 0 or infinite
+        largest = x.detach().abs().amax(1, keepdim=True)
+        zero = (largest == 0).nonzero()
+        if refuse_zeros and len(zero):
+            raise ValueError(f"{name}: row {int(zero[0, 0])}: got zeros alone but expected a vector with a direction")
+        x = x / largest
+    return nn.functional.normalize(x, dim=1)
+
+
+def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:
     """Raise a ValueError with the row's number where a row of x, of shape ``(rows, columns)``, is not finite.
 
     A length or a sum, ``of_rows``, is finite only where all of its row is, and quicker to look at than every number;
     where it is not, as it is also when finite numbers overflow in it, the numbers decide.
     """
-    if bool(of_rows.isfinite().all()):
-        return
-    wrong = (~x.detach().isfinite()).any(1).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
-        raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
+    if not bool((lengths(x) if of_rows is None else of_rows).isfinite().all()):
+        for row in (~x.detach().isfinite()).any(1).nonzero()[:1, 0].tolist():
+            raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
 
 
 def are_unit(of_rows: Tensor) -> bool:

@@ -109,8 +109,6 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
                 name += OF_PAIR
             taken.add(name)
             renamed[h] = replace(h, name=name)
-    if not renamed:
-        return triplet, pair
     symbols = {old.symbol: new.symbol for old, new in renamed.items()}
     hyperparameters = tuple(renamed.get(h, h) for h in pair.hyperparameters)
     positive, negative = pair.positive.xreplace(symbols), pair.negative.xreplace(symbols)

@@ -8,17 +8,16 @@ what one process gets on the joined batch. Nothing is sent in the backward pass.
 
 from __future__ import annotations
 
+import json
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch import distributed as dist
 
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes, lengths
+from goal_analysis.recombination.objective import GradientObjective, check_finite, check_shapes
 from goal_analysis.symbolic.language.similarity import Similarity
-
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-"""What embeddings may be made of, by the number that stands for it."""
 
 
 class AcrossProcesses(nn.Module):
@@ -89,8 +88,7 @@ class AcrossProcesses(nn.Module):
             return self.objective(image_embeddings, text_embeddings, image_ids, text_ids)
         if self.objective.learned is not None:
             self.objective.learned.ranks = ranks  # on each of which its whole gradient is made
-        stated = self._exchanged_statements(image_embeddings, text_embeddings, image_ids, text_ids)
-        images, texts = [s[1] for s in stated], [s[2] for s in stated]
+        images, texts = self._shares(image_embeddings, text_embeddings, image_ids, text_ids)
         joined = [self._joined(image_embeddings, images), self._joined(text_embeddings, texts)]
         if image_ids is not None:
             joined.append(self._joined(image_ids.long(), images))
@@ -99,38 +97,32 @@ class AcrossProcesses(nn.Module):
         value = self.objective(*joined, rank=own)
         return value + (ranks - 1) * (value - value.detach())  # the value, and its gradient times the ranks
 
-    def _exchanged_statements(
+    def _shares(
         self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None
-    ) -> list[list[int]]:
-        """What every rank says of its share; it is judged by all, so that none is left waiting."""
-        wrong, words = None, b""
+    ) -> tuple[list[int], list[int]]:
+        """How many images and texts every rank has. What each says of its share all judge, so that none waits."""
+        wrong = None
         try:
-            said = self._statement(images, texts, image_ids, text_ids)
+            check_shapes(images, texts, image_ids, text_ids)
+            for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
+                if self.objective.refuse_nonfinite:
+                    check_finite(name, e)
+            ids = ("no ids", "image_ids", "image_ids and text_ids")[(image_ids is not None) + (text_ids is not None)]
+            share = f"{images.dtype} and {texts.dtype} embeddings of dim {images.shape[1]} with {ids}"
+            said = [None, len(images), len(texts), share]
         except Exception as error:  # whatever it is: raised here alone, it would leave the others waiting
-            wrong, words, said = error, f"{error}".encode(), [0] * 6
-        own = torch.tensor([len(words), *said], device=images.device)
-        stated = [statement.tolist() for statement in self._gathered(own)]
-        longest = max(statement[0] for statement in stated)
-        if longest:
-            padded = torch.tensor(list(words.ljust(longest)), device=images.device)
-            spoken = [bytes(text.tolist()) for text in self._gathered(padded)]
-            rank = next(rank for rank, statement in enumerate(stated) if statement[0])
-            raise ValueError(f"rank {rank}: {spoken[rank][: stated[rank][0]].decode()}") from wrong
-        for rank, statement in enumerate(stated):
-            if statement[3:] != stated[0][3:]:
-                got, expected = map(_words, (statement, stated[0]))
-                raise ValueError(f"rank {rank}: got {got} but expected {expected}, as rank 0 has them")
-        return stated
-
-    def _statement(self, images: Tensor, texts: Tensor, image_ids: Tensor | None, text_ids: Tensor | None) -> list[int]:
-        check_shapes(images, texts, image_ids, text_ids)
-        for name, e in (("image_embeddings", images), ("text_embeddings", texts)):
-            if e.dtype not in DTYPES:
-                raise ValueError(f"{name}: got {e.dtype} but expected one of {', '.join(map(str, DTYPES))}")
-            if self.objective.refuse_nonfinite:
-                check_finite(e, lengths(e), name)
-        dtypes = (DTYPES.index(images.dtype), DTYPES.index(texts.dtype))
-        return [len(images), len(texts), images.shape[1], *dtypes, (image_ids is not None) + (text_ids is not None)]
+            wrong, said = error, [f"{error}", 0, 0, ""]
+        own = json.dumps(said).encode()
+        longest = max(map(int, self._gathered(torch.tensor([len(own)], device=images.device))))
+        padded = torch.tensor(list(own.ljust(longest)), dtype=torch.uint8, device=images.device)
+        stated = [json.loads(bytes(text.tolist())) for text in self._gathered(padded)]
+        for rank, (problem, *_) in enumerate(stated):
+            if problem is not None:
+                raise ValueError(f"rank {rank}: {problem}") from wrong
+        for rank, (*_, share) in enumerate(stated):
+            if share != stated[0][-1]:
+                raise ValueError(f"rank {rank}: got {share} but expected {stated[0][-1]}, as rank 0 has them")
+        return [images for _, images, *_ in stated], [texts for _, _, texts, _ in stated]
 
     def _own(self, rows: list[int]) -> slice:
         rank = self.place[0]
@@ -150,9 +142,3 @@ class AcrossProcesses(nn.Module):
         found = [torch.empty_like(own) for _ in range(self.place[1])]
         dist.all_gather(found, own, group=self.group)
         return found
-
-
-def _words(statement: list[int]) -> str:
-    dim, images, texts, ids = statement[3:]
-    of_ids = ("no ids", "image_ids", "image_ids and text_ids")[ids]
-    return f"{DTYPES[images]} and {DTYPES[texts]} embeddings of dim {dim} with {of_ids}"

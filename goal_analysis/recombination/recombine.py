@@ -8,7 +8,7 @@ judged, valued and trained as any weights are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -19,7 +19,6 @@ from goal_analysis.numeric.similarity import DIRECTIONS, TANGENTIAL
 from goal_analysis.recombination.minings import Mining, mining_of
 from goal_analysis.recombination.parts import side_by_side
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Pool, Side
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective, Term, used_symbols
@@ -35,7 +34,7 @@ SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
 _COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
 """The cosine of unit vectors as a function of another similarity, s_p."""
 
-_BY_COSINE = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.S.One)
+_BY_COSINE: dict[str, sp.Expr] = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.Integer(1))
 _BY_COSINE |= {NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2), NEGATIVE_EUCLIDEAN.name: 1 / sp.sqrt(2 - 2 * s_p)}
 """Directions of unit vectors as multiples of that of the cosine, s_p."""
 
@@ -117,7 +116,7 @@ def recombine(
         terms = tuple(_mined(term, mining_of(mining)) for term in terms)
     if triplet is not None:
         terms = tuple(_with_triplet(term, triplet, objective.name) for term in terms)
-        hyperparameters = _joined(hyperparameters, triplet.hyperparameters, objective.name)
+        hyperparameters = tuple(dict.fromkeys((*hyperparameters, *triplet.hyperparameters)))
     if pair is not None:
         pair = side_by_side(TripletWeight(name="t", expression=sp.S.One, hyperparameters=hyperparameters), pair)[1]
         if pair.relative and any(side.inner not in (s_p, s_n) for term in terms for side in term.sides):
@@ -126,7 +125,7 @@ def recombine(
                 "own pair, or a mining such as hardest besides"
             )
         terms = tuple(_with_pair(term, pair) for term in terms)
-        hyperparameters = _joined(hyperparameters, pair.hyperparameters, objective.name)
+        hyperparameters = tuple(dict.fromkeys((*hyperparameters, *pair.hyperparameters)))
         relative = pair.relative
     changed = objective.of_terms(terms, hyperparameters=hyperparameters, relative=relative)
     if changed == objective:
@@ -175,8 +174,10 @@ def _with_pair(term: Term, pair: PairWeights) -> Term:
     weights = {s_p: pair.positive, s_n: pair.negative}
 
     def exchanged(side: Side, s: sp.Symbol) -> Side:
-        own = undetach(sp.diff(side.inner, s))
-        signed = sp.sympify(weights[s]) * _sign(undetach(side.slope(s)))
+        own, slope = undetach(sp.diff(side.inner, s)), undetach(side.slope(s))
+        # In the middle of the range, with every hyperparameter at one half.
+        middle = slope.subs(dict.fromkeys(slope.free_symbols, sp.S.Half)).evalf(5)
+        signed = sp.sympify(weights[s]) * (-1 if middle.is_real and middle.is_number and middle < 0 else 1)
         return replace(side, weight=None if sp.expand(own - signed) == 0 and own == sp.diff(side.inner, s) else signed)
 
     return term.with_sides(exchanged)
@@ -184,24 +185,6 @@ def _with_pair(term: Term, pair: PairWeights) -> Term:
 
 def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
     return bool(inner.is_polynomial(s)) and sp.degree(inner, s) == 1
-
-
-def _sign(slope: sp.Expr) -> int:
-    """−1 where a pair weight is negative in the middle of the range, with every hyperparameter at one half."""
-    at = slope.subs({symbol: sp.Rational(1, 2) for symbol in slope.free_symbols})
-    value = at.evalf(5)
-    return -1 if value.is_number and value.is_real and value < 0 else 1
-
-
-def _joined(
-    own: tuple[Hyperparameter, ...], more: tuple[Hyperparameter, ...], owner: str
-) -> tuple[Hyperparameter, ...]:
-    both = tuple(dict.fromkeys((*own, *more)))
-    if len({h.name for h in both}) < len(both):
-        raise ValueError(
-            f"{owner}: got two hyperparameters of one name among {[h.name for h in both]} but expected distinct names"
-        )
-    return both
 
 
 @lru_cache(maxsize=4096)
@@ -216,17 +199,13 @@ def refusal(objective: Objective) -> str | None:
     inside = [low + (high - low) * share for share in INSIDE]
     below, above = [low - d for d in BEYOND], [high + d for d in BEYOND]
     around = [*product(below, inside), *product(inside, above), *product(below, above)]
-
-    def unreal(weight: sp.Expr | None, points: Iterable[tuple[float, float]]) -> str | None:
-        return None if weight is None else _unreal(weight, objective.values(), points)
-
     for term in objective.terms:
         triplet = None
         if term.triplet is not None and all(side.inner in (s_p, s_n) for side in term.sides):
             triplet = term.triplet.xreplace({x_p: s_p, x_n: s_n})
         named = [(f"P{'⁺' if s == s_p else '⁻'}", side.weight) for _, s, side in term.aggregates]
         for where, expression in (("the triplet weight", triplet), *named):
-            place = unreal(expression, product(inside, inside))
+            place = _unreal(expression, objective, product(inside, inside))
             if place:
                 return (
                     f"{objective.name}: {where}: got {expression}, which is not real at {place}; expected what is real "
@@ -239,7 +218,7 @@ def refusal(objective: Objective) -> str | None:
                 f"{objective.name}: got soft aggregates, which have no triplets to compare, beside pair weights that "
                 "read other pairs, but expected another mining, such as hardest or top_k:5"
             )
-        place = unreal(triplet, around) if len(term.sides) == 2 else None
+        place = _unreal(triplet, objective, around) if len(term.sides) == 2 else None
         if place:
             return (
                 f"{objective.name}: got soft aggregates, which leave the range of the similarity, but its triplet "
@@ -248,12 +227,14 @@ def refusal(objective: Objective) -> str | None:
     return None
 
 
-def _unreal(weight: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], points: Iterable[tuple[float, float]]) -> str | None:
+def _unreal(weight: sp.Expr | None, objective: Objective, points: Iterable[tuple[float, float]]) -> str | None:
     """Where a weight is no number, such as the root of a negative number."""
+    if weight is None:
+        return None
     fractional = any(e.is_Pow and not e.exp.is_integer for e in sp.preorder_traversal(weight))
     if not (fractional or weight.has(sp.log, sp.acos)):
         return None
-    weight = undetach(weight).subs(values)
+    weight = undetach(weight).subs(objective.values())
     if weight.free_symbols - {s_p, s_n}:
         return None
     compiled = program([weight], (s_p, s_n))
@@ -263,26 +244,21 @@ def _unreal(weight: sp.Expr, values: Mapping[sp.Symbol, sp.Expr], points: Iterab
     return None
 
 
-def rate_of(objective: Objective) -> sp.Expr | None:
-    """How often the direction is that of the similarity, a function of the similarity s_p; None where it is not."""
+def along_similarity(objective: Objective) -> tuple[Objective, sp.Expr] | None:
+    """The objective whose weights along the similarity's own gradient are what trains, and how often the direction is
+    that of the similarity, a function of the similarity s_p; None where there is none.
+    """
     moved, similarity = objective.direction, objective.similarity
+    own = replace(objective, direction=None)
     known = any(d == moved for d in DIRECTIONS)
     if moved is None or (known and moved.name == similarity.name):
-        return sp.S.One
+        return own, sp.S.One
     if not known or similarity.name not in _COSINE or moved.name not in _BY_COSINE:
         return None
     cosine = _COSINE[similarity.name]
-    return _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
-
-
-def along_similarity(objective: Objective) -> Objective | None:
-    """The objective whose weights along the similarity's own gradient are what trains; None where there is none."""
-    rate = rate_of(objective)
-    if rate is None or not (rate.is_number or objective.plain):
-        return None
-    own = replace(objective, direction=None)
-    if rate == 1:
-        return own
+    rate = _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
+    if rate == 1 or not (rate.is_number or objective.plain):
+        return (own, rate) if rate == 1 else None
 
     def times_rate(term: Term) -> Term:
         if rate.is_number:
@@ -290,18 +266,15 @@ def along_similarity(objective: Objective) -> Objective | None:
             return replace(term, outer=outer, triplet=triplet)
         return term.with_sides(lambda side, s: replace(side, weight=side.slope(s) * rate.subs(s_p, s)))
 
-    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms)))
+    return replace(own, name=f"{objective.name} (recombined)", terms=tuple(map(times_rate, objective.terms))), rate
 
 
 def has_constant_weights(objective: Objective) -> bool:
     """Whether W does not depend on the scores."""
-    return (
-        objective.plain
-        and not objective.relative
-        and all(
-            not any(t.has(x_p, x_n) for t in term.triplet_weights)
-            and all(side.aggregator.name in LINEAR and side.selection is None for side in term.sides)
-            and not any(side.slope(s).has(s) for _, s, side in term.aggregates)
-            for term in objective.terms
-        )
+    linear = all(
+        side.aggregator.name in LINEAR and side.selection is None and not side.slope(s).has(s)
+        for term in objective.terms
+        for _, s, side in term.aggregates
     )
+    reads = any(t.has(x_p, x_n) for term in objective.terms for t in term.triplet_weights)
+    return objective.plain and not objective.relative and linear and not reads

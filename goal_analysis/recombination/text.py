@@ -14,9 +14,9 @@ formula of s_p and s_n is a loss of every triplet. What a Python module has is n
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
+import pkgutil
 import re
 import sys
 from collections import Counter
@@ -32,7 +32,7 @@ import sympy as sp
 from goal_analysis.declarations import Table, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
+from goal_analysis.recombination.names import FIELDS, IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -54,8 +54,7 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-OF_FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
-KEYS = ("objective", "triplet", "pair", "mining", *OF_FIELDS, "settings")
+KEYS = ("objective", "triplet", "pair", "mining", *FIELDS, "settings")
 
 
 def parse_objective(
@@ -120,22 +119,16 @@ def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Obj
 
 
 def imported(target: str) -> Any:
-    """What ``module:name`` or ``file.py:name`` names; its module is run.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """What ``module:name`` or ``file.py:name`` names; its module is run. A ValueError where there is none."""
     module, _, name = target.rpartition(":")
     try:
         if module.endswith(".py"):
-            found = _module_of(Path(module).resolve())
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                found = importlib.import_module(module)
-            finally:
-                sys.path.pop(0)
-        return attrgetter(name)(found)
+            return attrgetter(name)(_module_of(Path(module).resolve()))
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            return pkgutil.resolve_name(target)
+        finally:
+            sys.path.pop(0)
     except Exception as problem:  # the code that is imported is anybody's
         plain = isinstance(problem, ImportError | AttributeError | OSError | SyntaxError)
         raise ValueError(f"{target}: {'' if plain else f'{type(problem).__name__}: '}{problem}") from problem
@@ -352,20 +345,15 @@ def _weights(objective: Objective) -> tuple[TripletWeight, PairWeights]:
 
 def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Numbers and texts first, then tables, then lists of tables."""
-    tables = {k: v for k, v in document.items() if isinstance(v, dict) and v}
-    lists = {k: v for k, v in document.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
-    for key, value in document.items():
-        if value is not None and not isinstance(value, dict) and key not in lists:
-            yield f"{_key(key)} = {_value(value)}"
-    for key, value in tables.items():
+    many = {k for k, v in document.items() if isinstance(v, list | tuple) and v and isinstance(v[0], dict)}
+    tables = many | {k for k, v in document.items() if isinstance(v, dict)}
+    yield from (f"{_key(k)} = {_value(v)}" for k, v in document.items() if k not in tables and v is not None)
+    for key in sorted((k for k in document if k in tables), key=many.__contains__):
         place = f"{path}{_key(key)}"
-        if not all(isinstance(inner, dict) for inner in value.values()):
-            yield f"\n[{place}]"
-        yield from _lines(value, f"{place}.")
-    for key, values in lists.items():
-        for value in values:
-            yield f"\n[[{path}{_key(key)}]]"
-            yield from _lines(value, f"{path}{_key(key)}.")
+        for table in document[key] if key in many else [document[key]]:
+            if key in many or not all(isinstance(inner, dict) for inner in table.values()):
+                yield f"\n[[{place}]]" if key in many else f"\n[{place}]"
+            yield from _lines(table, f"{place}.")
 
 
 def _key(key: str) -> str:

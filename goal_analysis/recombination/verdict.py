@@ -38,7 +38,7 @@ from goal_analysis.recombination.closed_paths import (
     selected_mean,
     work_witness,
 )
-from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights, rate_of
+from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights
 from goal_analysis.symbolic.analysis.continuity import attained, reach
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import (
@@ -50,7 +50,7 @@ from goal_analysis.symbolic.analysis.integrability import (
     tried_ranges,
 )
 from goal_analysis.symbolic.analysis.kinks import in_steps_alone
-from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
+from goal_analysis.symbolic.analysis.recovery import multiple, potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import search
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MIN, Side
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -88,7 +88,7 @@ def verdict(objective: Objective) -> Integrability:
     name = objective.direction.name
     along = along_similarity(objective)
     if along is not None:
-        found, rate = verdict_on_scores(along), rate_of(objective)
+        found, rate = verdict_on_scores(along[0]), along[1]
         if rate == 1:
             return found
         why = f"on unit vectors the direction {name} is {rate} times that of the similarity; with that factor "
@@ -114,7 +114,10 @@ def verdict_on_scores(objective: Objective) -> Integrability:
         found = _decided(objective)
         if found.integrable is True or not objective.hyperparameters:
             return found
-        here = _decided(_at_values(objective))
+        values = objective.values()
+        terms = [term.map(lambda e: e.subs(values)) for term in objective.terms]
+        relative = tuple(r.map(lambda e: e.subs(values)) for r in objective.relative)
+        here = _decided(objective.of_terms(terms, relative=relative))
         return here if here.integrable is not False or found.integrable is None else found
     except Undecided as undecided:
         return Integrability(None, f"undecided: {undecided}")
@@ -136,9 +139,12 @@ def _decided(objective: Objective) -> Integrability:
     aggregators = {side.aggregator.name for term in objective.terms for side in term.sides}
     if aggregators <= CHOICES:
         return _chosen(objective, field)
-    if len(objective.terms) > 1:
-        return _several(objective, field)
-    return _soft(objective, field)
+    if len(objective.terms) == 1:
+        return _soft(objective, field)
+    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
+    if all(one.integrable is True for one in singles):
+        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
+    return _against_several_pairs(objective, field)
 
 
 def loss_of(objective: Objective) -> Objective | None:
@@ -158,14 +164,6 @@ def loss_of(objective: Objective) -> Objective | None:
 
     plain = objective.terms[0].with_sides(bare, outer=outer, triplet=None)
     return objective.of_terms((plain,), relative=())
-
-
-def _at_values(objective: Objective) -> Objective:
-    values = objective.values()
-    terms, relative = (
-        [one.map(lambda e: e.subs(values)) for one in of] for of in (objective.terms, objective.relative)
-    )
-    return objective.of_terms(terms, relative=tuple(relative))
 
 
 def _chosen(objective: Objective, field: WeightField) -> Integrability:
@@ -227,10 +225,7 @@ def _by_work(
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
-    if getattr(selection, "margin", None) == 0:
-        why = "no triplet is within a margin of 0: W is zero"
-        return Integrability(True, why, potential=sp.S.Zero, loss=sp.S.Zero)
-    factor, factors = sp.Mul(*map(step, bounds)), field.factors
+    factor, factors = sp.Mul(*(step(bound) for bound in bounds)), field.factors
     factors = factors and replace(factors, triplet=factors.triplet * factor)
     cut = replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)
     of_cut = integrability(cut)
@@ -254,10 +249,9 @@ def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
     """The loss of semi-hard triplets, held at its value outside of the margin."""
     if loss is None:
         return None
-    between = sp.Symbol("gap", real=True)
-    of_gap = sp.simplify(loss.subs(s_n, s_p + between))
-    if not of_gap.has(s_p):
-        return of_gap.subs(between, hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin)
+    if proves_zero(sp.diff(loss, s_p) + sp.diff(loss, s_n)):  # it reads the gap alone
+        within = hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin
+        return loss.subs({s_p: 0, s_n: within}, simultaneous=True)
     harder, easier = (loss.subs({s_p: at, s_n: 0}, simultaneous=True) for at in (0, margin))
     inside = step(s_p - s_n) * step(s_n - s_p + margin)
     return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
@@ -290,13 +284,6 @@ def _drawn(objective: Objective) -> Integrability:
     return Integrability(None, f"open: {why}, but draws at the same scores agreed")
 
 
-def _several(objective: Objective, field: WeightField) -> Integrability:
-    singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
-    if all(one.integrable is True for one in singles):
-        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
-    return _against_several_pairs(objective, field)
-
-
 def _soft(objective: Objective, field: WeightField) -> Integrability:
     if objective.relative:
         return Integrability(None, "open: pair weights that read other pairs beside soft aggregates")
@@ -313,8 +300,8 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
         loss = outer.subs({x_p: inner.get(s_p, 0), x_n: inner.get(s_n, 0)}, simultaneous=True)
         why = "T is constant, and the weights of each side are the gradient of an aggregate of ∫P"
         return Integrability(True, why, potential=of_one.potential, loss=loss)
-    multiples = {s: sp.simplify(side.slope(s) / sp.diff(side.inner, s)) for _, s, side in term.aggregates}
-    if not any(ratio.has(s_p, s_n) for ratio in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
+    multiples = {s: multiple({s: side.slope(s)}, {s: sp.diff(side.inner, s)}, field) for _, s, side in term.aggregates}
+    if all(c is not None for c in multiples.values()):  # P⁺ = c⁺·k′ and P⁻ = c⁻·h′
         return _of_aggregates(objective, field, of_one, multiples)
     against = _against_several_pairs(objective, field)
     if against.integrable is not False and _symmetric(term, field):

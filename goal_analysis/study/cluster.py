@@ -20,9 +20,6 @@ class RayCluster:
     Args:
         address: of the head; None where ``RAY_ADDRESS`` says it, or a cluster of this machine alone is begun.
         gpus: of a job, also a part of one; by default one where the cluster has any. A job sees its own.
-
-    Raises:
-        ConnectionError: there is no head.
     """
 
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 import numpy as np
 import pandas as pd
@@ -83,20 +82,14 @@ def markdown_table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
-    """Compare objectives by a number of their runs.
+    """Compare objectives by a number of their runs, by objective and seed; seeds are paired, so the runs are of one
+    study.
 
     The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
     where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;
     all intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have
-    an interval of that number alone. Below four common seeds there is none.
-
-    A number that is not finite is no number, and a run that failed has none: the seed is left out of both, and the
-    sentence says of how many. Seeds are paired by their number, so the runs have to be of one study.
-
-    Args:
-        found: the number by objective and seed.
-        baseline: one of the objectives.
-        metric: the number's name.
+    an interval of that number alone. Below four common seeds there is none. A number that is not finite is none, and a
+    run that failed has none: the seed is left out of both, and the sentence says of how many.
 
     Raises:
         ValueError: no such baseline, or an objective without a run.
@@ -110,32 +103,21 @@ def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str
     for name, by_seed in found.items():
         if not by_seed:
             raise ValueError(f"compare: got no run of {name!r} but expected one at least")
-    known = {name: {s: value for s, value in by_seed.items() if isfinite(value)} for name, by_seed in found.items()}
-    seeds = {name: sorted(of.keys() & known[baseline].keys()) if name != baseline else [] for name, of in known.items()}
-    paired = {n: np.array([known[n][s] - known[baseline][s] for s in of], dtype=float) for n, of in seeds.items()}
-    tested = [name for name, differences in paired.items() if len(differences) >= FEWEST]
-    freedom = np.array([len(paired[name]) - 1 for name in tested], dtype=int)
-    counts = adjusted_for(np.array([score(paired[name]) for name in tested]), freedom)
-    levels = {name: 1 - (1 - LEVEL) / count for name, count in zip(tested, counts, strict=True)}
-    rows = []
-    for name, differences in paired.items():
-        values, level = np.array(list(known[name].values()), dtype=float), levels.get(name, np.nan)
-        low, high = mean_interval(differences, level) if name in levels else (np.nan, np.nan)
-        rows.append(
-            {
-                "objective": name,
-                "seeds": len(values),
-                "mean": values.mean() if len(values) else np.nan,
-                "deviation": values.std(ddof=1) if len(values) > 1 else np.nan,
-                "common": len(differences),
-                "of": len(found[name].keys() | found[baseline].keys()),
-                "difference": differences.mean() if len(differences) else np.nan,
-                "low": low,
-                "high": high,
-                "level": level,
-            }
-        )
-    table = pd.DataFrame(rows).sort_values("mean", ascending=False, ignore_index=True)
+    values = pd.DataFrame(found, dtype=float).replace([np.inf, -np.inf], np.nan).sort_index()
+    paired = values.sub(values[baseline], axis=0)
+    paired[baseline] = np.nan
+    either = {name: len(by_seed.keys() | found[baseline].keys()) for name, by_seed in found.items()}
+    columns = {"seeds": values.count(), "mean": values.mean(), "deviation": values.std(), "common": paired.count()}
+    table = pd.DataFrame({**columns, "of": either, "difference": paired.mean(), "low": np.nan, "high": np.nan})
+    tested = [name for name in found if paired[name].count() >= FEWEST]
+    differences = [paired[name].dropna().to_numpy() for name in tested]
+    counts = adjusted_for(np.array(list(map(score, differences))), np.array([len(d) - 1 for d in differences], int))
+    levels = 1 - (1 - LEVEL) / counts
+    table["level"] = pd.Series(levels, tested, dtype=float)
+    for name, of, level in zip(tested, differences, levels, strict=True):
+        table.loc[name, ["low", "high"]] = mean_interval(of, level)
+    table = table.rename_axis("objective").loc[list(found)].reset_index()
+    table = table.sort_values("mean", ascending=False, ignore_index=True)
     return Comparison(table, baseline, metric)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
 import sympy as sp
 
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Side
@@ -14,27 +14,17 @@ from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.proof.identity import Ranges, random_points
 
-POINTS = 24
-"""At which weights are compared."""
-
-CLOSE = 1e-9
+POINTS, CLOSE = 24, 1e-9  # at which weights are compared, and how close they are where they are equal
 
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What decides whether two objectives are one.
-
-    Args:
-        rest: how every term aggregates, direction, similarity, reduction and anchors, and where the weights have kinks:
-            no point is a witness of a margin that differs a little.
-        weights: T·P⁺ and T·P⁻ of every term, which may all be multiplied by one constant. T reads the similarity of the
-            pair where the aggregate is that of one pair, and else x_p and x_n.
-        ranges: of what the weights read.
+    """What decides whether two objectives are one: how every term aggregates, direction, similarity, reduction, anchors
+    and kinks, for no point is a witness of a margin that differs a little; and the weights at random points.
     """
 
     rest: tuple[object, ...]
-    weights: tuple[sp.Expr, ...]
-    ranges: Ranges
+    weights: np.ndarray  # T·P⁺ and T·P⁻ of every term, over the largest of all
 
     @classmethod
     def of(cls, objective: Objective) -> Signature:
@@ -42,14 +32,12 @@ class Signature:
         values = objective.values()
         plain = all(term.plain for term in objective.terms)
         weights = tuple(w for term in objective.terms for w in _weights(term, values)) if plain else ()
-        direction = None if objective.direction is None else objective.direction.formula
         sides = tuple(_aggregates(side, values) for t in objective.terms for side in (t.positives, t.negatives))
-        whole = () if plain else tuple(term.map(lambda e: e.subs(values)) for term in objective.terms)
         rest = (
             *sides,
-            *whole,
+            *(() if plain else (term.map(lambda e: e.subs(values)) for term in objective.terms)),
             objective.relative,
-            direction,
+            None if objective.direction is None else objective.direction.formula,
             objective.similarity,
             objective.reduction,
             objective.anchors,
@@ -57,7 +45,11 @@ class Signature:
             objective.grouped,
         )
         ranges: Ranges = dict.fromkeys((s_p, s_n, x_p, x_n), objective.similarity.window)
-        return cls(rest, weights, {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}})
+        ranges = {**ranges, **{r.symbol: (sp.S.Zero, sp.S.One) for r in objective.relative}}
+        symbols = tuple(ranges)
+        points, compiled = random_points(symbols, ranges, POINTS), program(weights, symbols)
+        found = np.array([compiled.run(FLOAT, *(float(point[s]) for s in symbols)) for point in points], dtype=float)
+        return cls(rest, found / (np.abs(found).max(initial=0) or 1.0))
 
     def same_as(self, other: Signature) -> bool:
         """Whether one is a multiple of the other, as floats at random points say.
@@ -69,24 +61,12 @@ class Signature:
         >>> linear.same_as(twice), linear.same_as(constant)
         (True, False)
         """
-        if self.rest != other.rest or len(self.weights) != len(other.weights):
-            return False
-        return all(abs(a - b) <= CLOSE for a, b in zip(self._at_points, other._at_points, strict=True))
-
-    @cached_property
-    def _at_points(self) -> list[float]:
-        """The weights at the points, over the largest of them."""
-        symbols = tuple(self.ranges)
-        compiled = program(self.weights, symbols)
-        found = [
-            float(value)
-            for point in random_points(symbols, self.ranges, POINTS)
-            for value in compiled.run(FLOAT, *(float(point[symbol]) for symbol in symbols))
-        ]
-        return [value / (max(map(abs, found)) or 1.0) for value in found]
+        alike = self.rest == other.rest and self.weights.shape == other.weights.shape
+        return alike and bool((np.abs(self.weights - other.weights) <= CLOSE).all())
 
 
 def _weights(term: Term, values: dict[sp.Symbol, sp.Expr]) -> Iterator[sp.Expr]:
+    """T reads the similarity of the pair where the aggregate is that of one pair, and else x_p and x_n."""
     of_one_pair = {
         x: undetach(side.inner)
         for x, _, side in term.aggregates

@@ -58,11 +58,8 @@ FIRST = (
 def any_objective(losses: Mapping[str, Objective]) -> Grammar:
     """The whole space: the losses with their scales, and all that formulas, a mining and a direction make.
 
-    A grammar raises NoTwin where the triplet weight is to be a twin beside pair weights that have none, and ValueError
-    where no objective can have the parts.
-
-    Args:
-        losses: by name.
+    The grammar raises NoTwin where the triplet weight is to be a twin beside pair weights that have none, and
+    ValueError where no objective can have the parts.
     """
     scales = {name: own_scales(loss) for name, loss in losses.items()}
 
@@ -170,8 +167,7 @@ def _direction(draw: _Draw) -> Direction | None:
 
 TOLERANCE = 0.5
 
-REFITS, SPREAD = 4, 0.2
-"""So many trials move all numbers of what is left, by factors of this deviation."""
+REFITS, SPREAD = 4, 0.2  # so many trials move all numbers of what is left, by factors of this deviation
 
 NEUTRAL: Mapping[str, Any] = {
     "training.image_image": 0.0,
@@ -198,12 +194,8 @@ class Step:
 
 
 def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[Step], FrozenTrial]:
-    """Run the steps that are not done; give them, and the trial that is left.
-
-    Args:
-        driver: of the study.
-        search: that has ended.
-        winner: its best trial.
+    """Run the steps that are not done, from the best trial of a search that has ended; give them, and the trial that is
+    left.
     """
     steps: list[Step] = []
     left, best = winner, float(winner.value or 0.0)
@@ -211,7 +203,9 @@ def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[
         parameters = change(left.params)
         if parameters == left.params:
             continue
-        trial = _tried(driver, search, f"{winner.number}: {what}", parameters)
+        name = f"{winner.number}: {what}"
+        driver.run(search.variant(name, parameters), search.ended)
+        trial = search.variant_of(name)
         rsum, before = None if trial is None else trial.value, float(left.value or 0.0)
         kept = rsum is not None and (rsum > before if what.startswith("refit") else rsum >= before - TOLERANCE)
         steps.append(Step(what, rsum, float("nan") if rsum is None else best - rsum, kept))
@@ -242,8 +236,3 @@ def _mapped(winner: FrozenTrial, given: Mapping[str, Any], change: Any) -> dict[
             of = winner.distributions[name]
             found[name] = min(max(change(name, value), of.low), of.high)  # pyright: ignore[reportAttributeAccessIssue]
     return found
-
-
-def _tried(driver: Driver, search: Search, what: str, parameters: Mapping[str, Any]) -> FrozenTrial | None:
-    driver.run(search.variant(what, parameters), search.ended, lambda job: "")
-    return search.variant_of(what)

@@ -1,23 +1,24 @@
-"""The driver of a study: one process a folder asks for runs, hands them to an engine, and says how far it is."""
+"""The driver of a study: one process a folder makes runs by an engine, and says how far it is; what runs reached."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import try_lock, write_json
+from goal_analysis.files import folder_names, json_text, try_lock, write_json, write_whole
 from goal_analysis.study.engine import Engine, Job, LocalProcesses
-from goal_analysis.vse.folder.run_folder import RESULT, RunError, read_record
+from goal_analysis.vse.folder.run_folder import RESULT, RUN, RunError, check_same, read_record, read_run
+from goal_analysis.vse.loop.experiment import Experiment
 
 LOCK, PROGRESS = "driver.lock", "progress.json"
 
-POLL = 0.1
-"""Seconds between two looks at what is running."""
+POLL = 0.1  # seconds between two looks at what is running
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,7 @@ class Progress:
 
 
 def read_progress(folder: Path) -> tuple[Progress, bool]:
-    """How far the study in a folder is, and whether its driver is at work.
-
-    Raises:
-        RunError: no study has begun there.
-    """
+    """How far the study in a folder is, and whether its driver is at work; a RunError where none has begun there."""
     found = read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
     lock = try_lock(folder / LOCK)
     if lock is not None:
@@ -80,11 +77,7 @@ def read_progress(folder: Path) -> tuple[Progress, bool]:
 
 
 def best_rsum(folder: Path) -> float:
-    """The best dev RSUM of a run that is done.
-
-    Raises:
-        RunError: its result is not what a run writes.
-    """
+    """The best dev RSUM of a run that is done; a RunError where its result is not what a run writes."""
     expected = "the result that a run writes"
     return read_record(folder / RESULT, expected, lambda result: float(result["best"]["rsum"]))
 
@@ -92,14 +85,9 @@ def best_rsum(folder: Path) -> float:
 class Driver:
     """The one process that drives a study; in its context, it has the study's folder for itself.
 
-    Args:
-        folder: of the study.
-        engine: for the runs; on leaving the context it is closed.
-        at_once: so many runs; by default as many as the engine has places.
-        say: is handed a line for every run that ended.
-
-    Raises:
-        RunError: on entering, another process drives a study in the folder.
+    It makes ``at_once`` runs at once, by default as many as the engine has places, and says a line for every run that
+    ended. On leaving the context the engine is closed. Where another process drives a study in the folder, entering is
+    a RunError.
     """
 
     def __init__(
@@ -142,10 +130,11 @@ class Driver:
         ended: Callable[[Job, Failure | None], None] = lambda job, failure: None,
         watch: Callable[[Job], str] = lambda job: "",
     ) -> list[Failure]:
-        """Run the jobs that are not done; one that fails does not stop the others.
+        """Run the jobs that are not done, in their order; the next is asked for when there is room. One that fails does
+        not stop the others.
 
         Args:
-            jobs: in the order in which they are begun; the next is asked for when there is room for it.
+            jobs: which.
             ended: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
             watch: is asked about every running job again and again; a text ends the job, and is the reason why.
         """
@@ -196,3 +185,61 @@ class Driver:
         if self.progress != self._written:
             write_json(self.folder / PROGRESS, asdict(self.progress))
             self._written = self.progress
+
+
+DECLARED = "experiment.json"
+
+COMPARISON = "comparison"
+
+TRIAL_SEED, TRIAL_FOLD = 1000, 0
+"""Of the trials' runs: the comparison's seeds count from 0, and the fold leaves dev for it."""
+
+Data = Mapping[str, Mapping[str, Any]]  # tables ``[data]`` of experiments, by the name that tables have of them
+
+
+def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
+    """The job that trains an experiment in a folder, where it is written down, or goes on with it there; a RunError
+    where the folder holds a run of another experiment, or a damaged one.
+    """
+    if (folder / RUN).exists():
+        check_same(folder, experiment)
+    declared = folder / DECLARED
+    text = json_text(experiment.mapping())
+    if not declared.exists() or declared.read_text("utf-8") != text:
+        write_whole(declared, text)
+    return Job(name, folder, ("train", str(declared), "-o", str(folder)))
+
+
+def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
+    """The jobs that train experiments over the seeds 0 to ``seeds`` − 1, by name and seed; a ValueError where two names
+    would have one folder, or a folder holds a run of another experiment.
+    """
+    where = {name: folder / inner for name, inner in folder_names(experiments).items()}
+    return {
+        (name, seed): run_job(f"{name}, seed {seed}", replace(experiment, seed=seed), where[name] / f"seed-{seed}")
+        for seed in range(seeds)
+        for name, experiment in experiments.items()
+    }
+
+
+def by_seed(
+    jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
+) -> dict[str, dict[int, float]]:
+    """What was measured, by name and seed, of the jobs that are done, without names that have none; a RunError where
+    data have changed between the runs, or a result is not what a run writes.
+    """
+    done = {run: job.folder for run, job in jobs.items() if job.done}
+    first: dict[str, tuple[Path, str]] = {}
+    for folder in done.values():
+        record = read_run(folder)
+        read = record.data.fingerprint
+        before, expected = first.setdefault(json_text(record.experiment.data), (folder, read))
+        if read != expected:
+            raise RunError(
+                f"{folder}: got data with the fingerprint {read} but expected {expected}, as in {before}: "
+                "they have changed in between, and such runs are not compared"
+            )
+    found: dict[str, dict[int, float]] = {}
+    for (name, seed), folder in done.items():
+        found.setdefault(name, {})[seed] = measured(folder)
+    return found

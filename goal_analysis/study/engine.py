@@ -1,8 +1,7 @@
 """Engines run jobs: a job is submitted, waited for and may be cancelled. A job is a call of ``goal-analyze``.
 
-`LocalProcesses` is the engine that needs nothing. It forks jobs from a server that has everything imported, where the
-system can fork: importing takes as long as a short run. A job ends with the process that submitted it, however that
-ends.
+`LocalProcesses` forks jobs from a server that has everything imported, where the system can fork: importing takes as
+long as a short run. A job ends with the process that submitted it, however that ends.
 """
 
 from __future__ import annotations
@@ -30,17 +29,10 @@ from goal_analysis.vse.folder.run_folder import LOCK, RESULT
 ATTEMPTS = 3
 """A job whose process is killed, as the system does where memory is short, is begun so many times; a run goes on."""
 
-LOST = (130, 255)
-"""The exit codes of a job that a signal told to end, and of one whose server has died, which alone knows the job's."""
-
-PATIENCE = 60.0
-"""Seconds for a process that is ending to leave the folder, or to end at all."""
-
-PAUSE = 1.0
-"""Seconds before a process is started that could not be started."""
-
-PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")
-"""What the server imports."""
+LOST = 130, 255  # the exit codes of a job that a signal told to end, and of one whose server died, which alone knows it
+PATIENCE = 60.0  # seconds for a process that is ending to leave the folder, or to end at all
+PAUSE = 1.0  # seconds before a process is started that could not be started
+PRELOADED = ("goal_analysis.vse.folder.run", "goal_analysis.recombination.text")  # what the server imports
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -86,23 +78,18 @@ class Engine(Protocol):
     @property
     def places(self) -> int:
         """How many jobs have room at once."""
-        ...
 
     def submit(self, job: Job) -> None:
         """Begin the job now, or when there is room."""
-        ...
 
     def wait(self, seconds: float) -> dict[Job, str]:
         """The jobs that have ended, and how; where there is none, so many seconds are waited for one."""
-        ...
 
     def cancel(self, job: Job) -> None:
         """End a job, which `wait` gives when it has ended."""
-        ...
 
     def close(self) -> None:
         """End all jobs."""
-        ...
 
 
 class LocalProcesses:

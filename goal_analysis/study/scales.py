@@ -1,8 +1,7 @@
 """Scales: the numbers that are tuned before an objective is compared, its own and those of how it is trained.
 
-Its own are those of its mining, of its triplet weight, and of a loss those that its outer and inner functions read.
-Which pairs weigh how much, the numbers of prescribed pair weights, is what the objective is, and stays. Those of the
-training are the same for all objectives: what an objective's batch and learning rate are worth is none of its weights'.
+Its own are those of its mining, its triplet weight, and a loss's outer and inner functions; the numbers of prescribed
+pair weights are what the objective is, and stay. Those of the training are the same for all objectives.
 """
 
 from __future__ import annotations
@@ -62,13 +61,8 @@ class Scale:
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
     """The scales of the training that are tuned, and those of the objective; the learning rate where there are none.
 
-    Args:
-        objective: with its own values.
-        training: with its own values; its epochs are the most.
-        tuned: names among `TUNED`.
-
-    Raises:
-        ValueError: another name.
+    What is ``tuned`` are names among `TUNED`; another one is a ValueError. Own values are in the middle of the ranges,
+    but for the epochs, of which they are the most.
     """
     for name in tuned:
         if name not in TUNED:
@@ -123,7 +117,9 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
         found.append(Scale(MINING_MARGIN, margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
     elif name == "top_k":
         found.append(Scale(MINING_K, int(numbers["k"]), 1, 8 * int(numbers["k"]), whole=True))
-    of_triplets, of_aggregates = _read(objective)
+    outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
+    inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
+    of_triplets, of_aggregates = (set().union(*(e.free_symbols for e in read)) for read in (outer, inner))
     for h in objective.hyperparameters:
         own = float(h.default)
         if own == bound or h.symbol not in of_triplets | of_aggregates:
@@ -141,13 +137,6 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
 def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
     mining = mining_in(objective)
     return ("", {}) if mining is None else numbers_of(mining) or ("", {})
-
-
-def _read(objective: Objective) -> tuple[set[sp.Symbol], set[sp.Symbol]]:
-    """The symbols that triplet weights or outer functions read, and those that aggregates read."""
-    outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
-    inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
-    return set().union(*(e.free_symbols for e in outer)), set().union(*(e.free_symbols for e in inner))
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:

@@ -1,15 +1,12 @@
 """A search: a sampler draws trials from a grammar; all train a few epochs, and the promising ones all epochs.
 
-Trials are drawn by the tree-structured Parzen estimator ("Algorithms for Hyper-Parameter Optimization", Bergstra et
-al., NeurIPS 2011), Optuna's, from what the earlier ones reached, and ended by successive halving ("A System for
-Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020, https://arxiv.org/abs/1810.05934). The first trials
-are not ended: they measure whether a rung predicts the end, and one that does not ends nothing. An objective that is a
-copy of an earlier one up to a factor, that no grammar can make or that was not asked for is not run, and does not
-count.
-
-A trial trains on a fold of every data set, one after the other. What counts is the mean RSUM; the rungs are epochs on
-the first. Trials are kept in Optuna's journal, which is the driver's own ("Optuna: A Next-generation Hyperparameter
-Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902).
+Optuna's tree-structured Parzen estimator draws from what earlier trials reached ("Algorithms for Hyper-Parameter
+Optimization", Bergstra et al., NeurIPS 2011), and keeps them in a journal, the driver's own ("Optuna: A Next-generation
+Hyperparameter Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902). Successive halving
+ends trials ("A System for Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020,
+https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended. A
+copy of an earlier objective up to a factor, and what cannot be made or was not asked for, is not run and does not
+count. A trial trains on a fold of every data set in turn: the mean RSUM counts, and rungs are epochs on the first.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import optuna
@@ -30,12 +28,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
-from goal_analysis.files import folder_name
+from goal_analysis.files import folder_name, folder_names
 from goal_analysis.study import TUNED
 from goal_analysis.study.copies import Signature
-from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.driver import TRIAL_FOLD, TRIAL_SEED, Data, Driver, Failure, best_rsum, run_job
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, mean_rsum, trial_jobs
 from goal_analysis.study.scales import scaled, scales_of, trained_with
 from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.objective import Objective
@@ -47,14 +44,12 @@ JOURNAL = "trials.journal"
 FIRST_RUNG, REDUCTION = 1, 3
 """After so many epochs, and after so many times as many again and again, the best one in so many goes on."""
 
-PREDICTS = 0.7
-"""The rank correlation with the end from which on a rung is used."""
+PREDICTS = 0.7  # the rank correlation with the end from which on a rung is used
 
 RANDOM_SHARE = 8
 """One trial in so many, and ten at least, is drawn at random before the sampler learns, and measures the rungs."""
 
-MOST_REJECTED = 500
-"""Draws in a row of which none is run, after which a search ends."""
+MOST_REJECTED = 500  # draws in a row of which none is run, after which a search ends
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -194,8 +189,8 @@ class Search:
             return
         if failure is None:
             self._report_epochs(job)  # of the last epochs, which may have ended since somebody looked
-            if (reached := mean_rsum(jobs)) is not None:
-                self.study.tell(trial, reached)
+            if all(one.done for one in jobs):
+                self.study.tell(trial, fmean(best_rsum(one.folder) for one in jobs))
         elif failure.why:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
@@ -241,7 +236,6 @@ class Search:
         return fresh
 
     def _goes_on(self, known: FrozenTrial) -> Iterator[Job]:
-        """The jobs of a trial that is in the journal."""
         if EXPERIMENT in known.user_attrs:
             yield from self._run(Trial(self.study, known._trial_id), self.experiment_of(known))
         elif not known.state.is_finished():
@@ -251,21 +245,22 @@ class Search:
         """The jobs of the trial with this number, which is drawn now, if it is to run; one that was begun has an id."""
         self.study.sampler = _sampler(zlib.crc32(f"{self.name} {number}".encode()), self.at_random)
         trial = self.study.ask() if begun is None else Trial(self.study, begun)
+        drawn, refused = None, ""
         try:
-            objective, training = self.grammar(trial, self.base.training)
-            refused = self.accepts(objective)
+            drawn = self.grammar(trial, self.base.training)
+            refused = self.accepts(drawn[0])
         except (NoTwin, ValueError) as problem:
-            refused = str(problem) or "no objective"
-        if refused:
+            drawn, refused = None, str(problem)
+        if drawn is None or refused:
             trial.set_user_attr(REJECTED, refused)
             self.study.tell(trial, state=TrialState.FAIL)
-        elif (copied := self._earlier_copy(objective, training)) is not None:
+        elif (copied := self._earlier_copy(*drawn)) is not None:
             trial.set_user_attr(COPY_OF, copied.number)
             is_known = copied.state is TrialState.COMPLETE  # then the sampler learns that it leads nowhere new
             self.study.tell(trial, copied.value if is_known else None, None if is_known else TrialState.FAIL)
         else:
-            text = self.setting.write(objective)
-            experiment = replace(self.base, name=self.name, objective=text, training=training)
+            text = self.setting.write(drawn[0])
+            experiment = replace(self.base, name=self.name, objective=text, training=drawn[1])
             trial.set_user_attr(EXPERIMENT, json.dumps(experiment.mapping()))
             yield from self._run(trial, experiment)
 
@@ -281,9 +276,17 @@ class Search:
         return None
 
     def _run(self, trial: Trial, experiment: Experiment) -> Iterator[Job]:
-        """The jobs of a trial, one after the other, while it has not been ended."""
+        """The jobs of a trial, one a data set and one after the other, while it has not been ended."""
         folder = self.setting.folder / "tuning" / folder_name(self.name) / str(trial.number)
-        jobs = trial_jobs(f"{self.name}, trial {trial.number}", experiment, self.setting.data, folder)
+        name, data = f"{self.name}, trial {trial.number}", self.setting.data
+        jobs = tuple(
+            run_job(
+                name if len(data) == 1 else f"{name} on {one}",
+                replace(experiment, seed=TRIAL_SEED, data={**data[one], "fold": TRIAL_FOLD}),
+                folder if len(data) == 1 else folder / inner,
+            )
+            for one, inner in folder_names(data).items()
+        )
         self._trials |= dict.fromkeys(jobs, (trial, jobs))
         for job in jobs:
             if self.study.get_trials(deepcopy=False)[trial.number].state is not TrialState.PRUNED:
@@ -291,11 +294,8 @@ class Search:
 
 
 def storage(driver: Driver) -> JournalStorage:
-    """Open the journal in a driver's folder, and cut off a last line that a killed process did not finish.
-
-    Raises:
-        RunError: the journal is not what was written.
-        OSError: the folder cannot be written.
+    """The journal in a driver's folder, without a last line that a killed process did not finish; a RunError where it
+    is not what was written, an OSError where the folder cannot be written.
     """
     path = driver.folder / JOURNAL
     with suppress(FileNotFoundError), path.open("rb+") as file:

@@ -1,12 +1,9 @@
 """Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
-What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts
-is the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on.
-
-A study tunes objectives that somebody thought of: the first trial of each has its own values, and the others fill its
-ranges evenly (Sobol's sequence, scrambled). A discovery has one search more, in a space of objectives, and all its
-searches learn from what they have tried. What is done is not run again: the same call goes on after any end, and begins
-again what failed.
+What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts is
+the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on. A study
+tunes objectives that somebody thought of, from their own values on evenly; a discovery has one search more, in a space
+of objectives, and all its searches learn from what they tried. The same call goes on after any end.
 """
 
 from __future__ import annotations
@@ -24,11 +21,10 @@ from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.export import export
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.study import TUNED
-from goal_analysis.study.comparison import Comparison, markdown_table
+from goal_analysis.study.comparison import Comparison, compare, markdown_table
 from goal_analysis.study.discovery import TOLERANCE, Step, simplify
-from goal_analysis.study.driver import Driver, Failure
+from goal_analysis.study.driver import COMPARISON, Data, Driver, Failure, by_seed, seed_jobs
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import Data, compared_on
 from goal_analysis.study.scales import OF_TRAINING, points, scales_of
 from goal_analysis.study.search import PREDICTS, Search, Setting, scaled_objective
 from goal_analysis.symbolic.objective import Objective
@@ -36,8 +32,7 @@ from goal_analysis.vse.folder.run_folder import RunError, identity, read_record
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping
 
 STUDY, TABLE, TEXT, TRIALS = "study.json", "comparison.csv", "comparison.md", "trials.csv"
-DISCOVERY = "discovery.md"
-"""In place of `TEXT`, with what was found."""
+DISCOVERY = "discovery.md"  # in place of `TEXT`, with what was found
 
 SEARCHES = "Trials are drawn by the tree-structured Parzen estimator and ended early by successive halving."
 RUNGS = (
@@ -151,7 +146,7 @@ def run_study(
     """Search, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
     More objectives, more seeds or larger budgets go on with a study; another experiment, other data or another
-    objective under a name that the study has would make a table of unlike things.
+    objective under a known name are a RunError. Where no run of the first search came to an end, that is a ValueError.
 
     Args:
         driver: of the study.
@@ -162,10 +157,6 @@ def run_study(
             as the experiment says. A study that was begun goes on with its own.
         found: a search in a space of objectives.
         finalists: how many of it are compared.
-
-    Raises:
-        RunError: another study was begun in the folder.
-        ValueError: two searches would have one folder; or no run of the first came to an end.
     """
     setting, folder = searches[0].setting, driver.folder
     every = [*([found] if found else []), *searches]
@@ -183,12 +174,18 @@ def run_study(
     contenders, simplified = _contenders(driver, searches, found, finalists)
     trials = pd.DataFrame([record for s in every for record in s.records()])
     write_whole(folder / TRIALS, trials.to_csv(index=False))
-    experiments = {}
-    for c in contenders:
-        one = c.experiment
-        experiments[c.name] = c.runs, replace(one, training=replace(one.training, probe_steps=steps))
-    comparisons, failed = compared_on(driver, experiments, compared, seeds, searches[0].name)
-    outcome = Outcome(contenders, simplified, comparisons, trials, (*failures, *failed))
+    comparisons, baseline = {}, searches[0].name
+    for name, inner in folder_names(compared).items():
+        experiments = {c.runs: replace(c.experiment, data=dict(compared[name])) for c in contenders}
+        probed = {k: replace(e, training=replace(e.training, probe_steps=steps)) for k, e in experiments.items()}
+        jobs = seed_jobs(folder / COMPARISON / inner, probed, seeds)
+        failures += driver.run(jobs.values())
+        reached = by_seed(jobs)
+        measured = {c.name: reached[c.runs] for c in contenders if c.runs in reached}
+        if baseline not in measured:
+            raise ValueError(f"{folder}: got no run of the baseline {baseline!r} that came to an end")
+        comparisons[name] = compare(measured, baseline)
+    outcome = Outcome(contenders, simplified, comparisons, trials, tuple(failures))
     for c in contenders if found else ():
         name, module = folder_name(c.name), "".join(char if char.isalnum() else "_" for char in c.name)
         write_whole(folder / f"{name}.toml", to_toml(c.objective))

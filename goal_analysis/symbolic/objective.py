@@ -125,11 +125,14 @@ class Term:
     total: sp.Expr | None = None
 
     @property
+    def _both(self) -> dict[str, tuple[sp.Symbol, sp.Symbol, Side]]:
+        both = {"positives": (x_p, s_p, self.positives), "negatives": (x_n, s_n, self.negatives)}
+        return {name: (x, s, side) for name, (x, s, side) in both.items() if side is not None}
+
+    @property
     def aggregates(self) -> tuple[tuple[sp.Symbol, sp.Symbol, Side], ...]:
         """What Φ reads: (x_p, s_p, positives), (x_n, s_n, negatives) and (its symbol, s_n, side) of every named one."""
-        both = ((x_p, s_p, self.positives), (x_n, s_n, self.negatives))
-        named = tuple((one.symbol, s_n, one.side) for one in self.named)
-        return (*((x, s, side) for x, s, side in both if side is not None), *named)
+        return (*self._both.values(), *((one.symbol, s_n, one.side) for one in self.named))
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -145,8 +148,7 @@ class Term:
 
     def with_sides(self, change: Callable[[Side, sp.Symbol], Side], **fields: Any) -> Term:
         """The term with every side changed, by the similarity s that it reads, and with other fields."""
-        both = {"positives": (s_p, self.positives), "negatives": (s_n, self.negatives)}
-        changed = {name: change(side, s) for name, (s, side) in both.items() if side is not None}
+        changed = {name: change(side, s) for name, (_, s, side) in self._both.items()}
         named = tuple(replace(one, side=change(one.side, s_n)) for one in self.named)
         return replace(self, **changed, named=named, **fields)
 
@@ -166,19 +168,15 @@ class Term:
     def map(self, change: Callable[[sp.Expr], sp.Expr]) -> Term:
         """The term with every formula changed, but for the parameters of its aggregators."""
 
-        def of(formula: sp.Expr | None) -> sp.Expr | None:
-            return None if formula is None else change(formula)
-
         def changed(side: Side, _: sp.Symbol) -> Side:
-            return replace(side, inner=change(side.inner), weight=of(side.weight))
+            return replace(side, inner=change(side.inner), weight=side.weight and change(side.weight))
 
-        return self.with_sides(changed, outer=of(self.outer), triplet=of(self.triplet), total=of(self.total))
+        formulas = {"outer": self.outer, "triplet": self.triplet, "total": self.total}
+        return self.with_sides(changed, **{name: f and change(f) for name, f in formulas.items()})
 
     @property
     def surrogate(self) -> Term:
-        """A loss whose derivatives are the weights once `detach` is read as its argument: T·(x_n − x_p), of which T is
-        stopped, over what has the value of an inner function and the slope that is prescribed.
-        """
+        """A loss that has the weights as its derivatives, once `detach` is read as its argument."""
 
         def straight_through(side: Side, s: sp.Symbol) -> Side:
             if side.weight is None:
@@ -203,7 +201,7 @@ class Term:
         return -sp.diff(outer, x_p), sp.diff(outer, x_n)
 
     def _without_missing(self, expression: sp.Expr) -> sp.Expr:
-        return expression.subs({x: 0 for x, side in ((x_p, self.positives), (x_n, self.negatives)) if side is None})
+        return expression.subs(dict.fromkeys({x_p, x_n} - {x for x, _, _ in self._both.values()}, 0))
 
     @property
     def reads_gap_alone(self) -> bool:
@@ -323,7 +321,8 @@ class Objective(Displayed):
                 f"{owner}: grouped: got {self.grouped.name} but expected an aggregator of all proxies of a class, such "
                 "as MAX, in a loss of proxies"
             )
-        unused = {h.name for h in self.hyperparameters if h.symbol not in self._used}
+        used = used_symbols(self.terms, self.relative, self.grouped)
+        unused = {h.name for h in self.hyperparameters if h.symbol not in used}
         if unused:
             raise ValueError(
                 f"{owner}: hyperparameters: got {', '.join(sorted(unused))}, which no term uses; "
@@ -338,20 +337,18 @@ class Objective(Displayed):
         reads = {x_p, x_n} | declared
         if term.triplet is None:
             reads |= {count_p, count_n} | {one.symbol for one in term.named}
-            reads |= {y for y, side in ((y_p, term.positives), (y_n, term.negatives)) if side and _enumerates(side)}
-            check_symbols(term.outer, reads, f"{where}.outer")
-        else:
-            check_symbols(term.triplet, reads, f"{where}.triplet")
+            reads |= {carried_by(s) for _, s, side in term._both.values() if side.aggregator.enumerates}
+        given, what = (term.outer, "outer") if term.triplet is None else (term.triplet, "triplet")
+        check_symbols(given, reads, f"{where}.{what}")
         if term.total is not None:
             check_symbols(term.total, {total} | declared, f"{where}.total")
-        for what, s, side in (("positives", s_p, term.positives), ("negatives", s_n, term.negatives)):
-            if side is not None:
-                self._check_side(term, side, s, f"{where}.{what}")
+        for what, (_, s, side) in term._both.items():
+            self._check_side(term, side, s, f"{where}.{what}")
         taken = {str(symbol) for symbol in {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared}
         for one in term.named:
             if not one.name.isidentifier() or one.name in taken:
                 raise ValueError(f"{where}.named: got the name {one.name!r} but expected a free identifier")
-            if _enumerates(one.side) or one.side.weight is not None or one.side.selection is not None:
+            if one.side.aggregator.enumerates or one.side.weight is not None or one.side.selection is not None:
                 raise ValueError(
                     f"{where}.named.{one.name}: got {one.side!r} but expected an aggregate of all pairs, such as "
                     "MEAN(s_n)"
@@ -370,8 +367,7 @@ class Objective(Displayed):
     def _check_side(self, term: Term, side: Side, s: sp.Symbol, where: str) -> None:
         declared = {h.symbol for h in self.hyperparameters}
         check_symbols(side.inner, {s, carried_by(s), s_p, y_p} | declared, where)
-        meets_positives = s == s_n and term.positives is not None
-        if s == s_n and side.inner.has(s_p, y_p) and not (term.positives and _enumerates(term.positives)):
+        if s == s_n and side.inner.has(s_p, y_p) and not (term.positives and term.positives.aggregator.enumerates):
             raise ValueError(
                 f"{where}: got {s_p if side.inner.has(s_p) else y_p} in {side.inner} but expected positives that are "
                 "enumerated (each or each_mean), of which one meets the others at a time"
@@ -387,7 +383,7 @@ class Objective(Displayed):
             )
         for parameter in side.aggregator.parameters:
             check_symbols(parameter, declared, f"{where}: parameter of {side.aggregator.name}")
-        if side.pool is not Pool.OWN and not meets_positives:
+        if side.pool is not Pool.OWN and (s == s_p or term.positives is None):
             raise ValueError(
                 f"{where}: got the pool {side.pool.value!r} but expected 'own'; only negatives beside positives can "
                 "gather more"
@@ -426,10 +422,6 @@ class Objective(Displayed):
     def owner(self) -> str:
         """How messages call it."""
         return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
-
-    @property
-    def _used(self) -> set[sp.Symbol]:
-        return used_symbols(self.terms, self.relative, self.grouped)
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
         """The objective with other values of its hyperparameters.
@@ -478,9 +470,7 @@ class Objective(Displayed):
     def weights(
         self, positives: Sequence[sp.Symbol] = (s_p,), negatives: Sequence[sp.Symbol] = (s_n,)
     ) -> tuple[tuple[sp.Expr, ...], tuple[sp.Expr, ...]]:
-        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, by default of one triplet; what is
-        prescribed stands for the derivative whose place it takes.
-        """
+        """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, or what is prescribed in their place."""
         surrogates = tuple(term.surrogate for term in self.terms)
         value = _sum(surrogates, tuple(positives), tuple(negatives), self.reduction)
         of_p, of_n = ([undetach(sp.diff(value, s)) for s in side] for side in (positives, negatives))
@@ -504,9 +494,7 @@ def _sum(
 
 
 def reduced(values: Sequence[tuple[sp.Expr, sp.Expr]], reduction: Reduction) -> sp.Expr:
-    """The loss of these values of Φ, each with its factor, where they are all that a batch has of one anchor or more;
-    a mean over anchors is left to who knows them.
-    """
+    """The loss of all values of Φ, each with its factor, that a batch has; a mean over anchors is not taken."""
     total = sp.Add(*(factor * value for factor, value in values))
     if len(values) == 1 or reduction in (Reduction.SUM, Reduction.MEAN):
         return total
@@ -538,13 +526,9 @@ def _check_kinds(term: Any, where: str) -> None:
         raise TypeError(f"{where}: got {term!r} but expected a Term")
     if term.positives is None and term.negatives is None:
         raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
-    for what, s, side in (("positives", s_p, term.positives), ("negatives", s_n, term.negatives)):
-        if side is not None and not isinstance(side, Side):
+    for what, (_, s, side) in term._both.items():
+        if not isinstance(side, Side):
             raise TypeError(f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({s})")
     for one in term.named:
         if not isinstance(one, Named) or not isinstance(one.side, Side):
             raise TypeError(f"{where}.named: got {one!r} but expected Named('z', MEAN(s_n)), a name and an aggregate")
-
-
-def _enumerates(side: Side) -> bool:
-    return side.aggregator.enumerates

@@ -109,9 +109,7 @@ class WeightField(Displayed):
         return {"T": self.factors.triplet, "P⁺": self.factors.positive, "P⁻": self.factors.negative}
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:
-        """The value of every hyperparameter's symbol, its default or what ``settings`` says; of what pairs carry, 1 for
-        a positive and 0 for a negative.
-        """
+        """The value of every hyperparameter, its default or what ``settings`` says, and of what a pair carries."""
         read = self.positive.free_symbols | self.negative.free_symbols
         carried = {y: number for y, number in CARRIED.items() if y in read}
         return resolve(self.hyperparameters, settings or {}, self.name) | carried

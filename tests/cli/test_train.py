@@ -67,6 +67,17 @@ def test_a_run_is_evaluated(run: Path, tmp_path: Path) -> None:
     assert on_train["images"] == 40
 
 
+def test_captions_and_queries_do_not_control_the_terminal(folder: Path, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "coloured")
+    lines = (folder / "dev_caps.txt").read_text().splitlines()
+    (tmp_path / "coloured" / "dev_caps.txt").write_text("".join(f"{line} \x1b[31mred\x07\n" for line in lines))
+    said = called("retrieve", str(run), "--data", str(tmp_path / "coloured"), "--text", "a\x1b]0;b\x07 dog").output
+    assert "\\x1b[31mred\\x07" in said
+    assert "a\\x1b]0;b\\x07 dog" in said.replace("\\\\", "\\")
+    assert "\x1b" not in said
+    assert "\x07" not in said
+
+
 def test_single_queries(folder: Path, run: Path) -> None:
     found = json.loads(called("retrieve", str(run), "--text", "a red dog", "--top", "3", "--json").stdout)
     assert [record["place"] for record in found] == [1, 2, 3]

@@ -3,20 +3,26 @@
 import json
 import os
 import shutil
+import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from goal_analysis.declarations import read_file
 from goal_analysis.files import write_whole
 from goal_analysis.study.driver import best_rsum
+from goal_analysis.vse.data import load as load_data
+from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
 from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, load_model
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, lock_run, read_log
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, lock_run, read_log, read_run
 
 NOBODY = 65534
 
@@ -62,7 +68,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
             RUN,
             "got checkpoints without run.json, which says what was run, but expected an empty folder, or a whole run",
         ),
-        (LOG, r"log.jsonl: got no epoch that ended with step \d+ but expected the best of this run"),
+        (LOG, r"log.jsonl: got 0 epochs up to step \d+ but expected 2"),
     ],
 )
 def test_a_run_without_its_record_or_its_log_is_refused_before_it_is_trained(
@@ -73,6 +79,94 @@ def test_a_run_without_its_record_or_its_log_is_refused_before_it_is_trained(
     with pytest.raises(RunError, match=said):
         train(run)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize("lost", ["the first epoch", "the last lines"])
+def test_a_log_without_some_of_its_lines_is_refused(train, run: Path, lost: str) -> None:
+    lines = (run / LOG).read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"epoch": 1' not in line] if lost == "the first epoch" else lines[:-3]
+    (run / LOG).write_text("".join(kept))
+    said = (
+        r"got the epochs \[2\] but expected one after the other" if lost == "the first epoch" else "got 1 epochs up to"
+    )
+    with pytest.raises(RunError, match=f"log.jsonl: {said}"):
+        train(run)
+
+
+def test_features_that_are_exchanged_under_a_run_end_it(train, data: RetrievalData, tmp_path: Path) -> None:
+    """Other numbers under the same name, between two epochs; and the same file touched by nobody."""
+
+    def on(folder: Path) -> RetrievalData:
+        folder.mkdir()
+        images = {}
+        for split in (data.train, data.dev):
+            np.save(folder / f"{split.name}_ims.npy", split.images.batch(np.arange(len(split.images))).numpy())
+            images[split.name] = replace(split, images=open_features(folder / f"{split.name}_ims.npy")[0])
+        return replace(data, **images)
+
+    def exchange(record: Mapping[str, Any]) -> None:
+        if (record["kind"], record["step"]) == ("step", 1):
+            np.save(tmp_path / "exchanged" / "train_ims.npy", np.ones((len(data.train.images), 6)))
+
+    train(tmp_path / "same run", on=on(tmp_path / "same"))
+    with pytest.raises(RunError, match=r"train_ims.npy: got other content than when the run began"):
+        train(tmp_path / "run", on=on(tmp_path / "exchanged"), report=exchange)
+    assert not (tmp_path / "run" / RESULT).exists()
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+IRREGULAR = {
+    "pipe": os.mkfifo,
+    "socket": make_socket,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "declaration": ("mine.toml", read_file),
+    "captions": ("captions.txt", load_data),
+    "features": ("train_ims.npy", open_features),
+    "log": (LOG, lambda path: read_log(path.parent)),
+    "record": (RUN, lambda path: read_run(path.parent)),
+    "written": ("report.html", lambda path: write_whole(path, "a page")),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("kind", IRREGULAR)
+@pytest.mark.parametrize("reader", READERS)
+def test_pipes_sockets_and_devices_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reader: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    name, read = READERS[reader]
+    IRREGULAR[kind](Path(name))
+    before = os.lstat(name).st_ino
+    with pytest.raises((OSError, ValueError), match=f"got a {kind} but expected a regular file"):
+        read(Path(name))
+    assert os.lstat(name).st_ino == before
+
+
+@pytest.mark.parametrize(("words", "said"), [(20_000, "20000 words"), (9_999, "")])
+def test_a_caption_without_end_is_refused_by_its_row(tmp_path: Path, words: int, said: str) -> None:
+    for name in ("train", "dev"):
+        np.save(tmp_path / f"{name}_ims.npy", np.ones((2, 3), np.float32))
+        (tmp_path / f"{name}_caps.txt").write_text("a dog\n" + "dog " * words + "\n")
+    if not said:
+        assert len(load_data(tmp_path).train) == 2
+        return
+    with pytest.raises(DataError, match=rf"train_caps.txt: row 1: got a caption of {said}.* data.longest"):
+        load_data(tmp_path)
+
+
+def test_a_small_table_of_many_rows_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    table, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    column = table.DictionaryArray.from_arrays(table.array(np.zeros(5_000_001, np.int8)), ["a"])
+    parquet.write_table(table.table({"image": column, "caption": column}), tmp_path / "many.parquet")
+    with pytest.raises(DataError, match=r"got a table .* it has 5,000,001 rows but expected .* data.most_rows"):
+        load_data(tmp_path / "many.parquet")
 
 
 def test_an_undamaged_run_is_not_complained_of(train, run: Path) -> None:

@@ -5,10 +5,13 @@ of every single loss, such as that its weights are its gradient, is tested on al
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 import sympy as sp
+import torch
 
+from goal_analysis.numeric.matches import Matches
 from goal_analysis.symbolic.language.aggregators import Side
 from goal_analysis.symbolic.language.primitives import CARRIED, detach, hinge, step
 from goal_analysis.symbolic.objective import Objective, Term
@@ -21,6 +24,14 @@ def covering(losses: Sequence[Objective]) -> list[Objective]:
         chosen.append(max(losses, key=lambda loss: len(properties(loss) & left)))
         left -= properties(chosen[-1])
     return [loss for loss in losses if loss in chosen]
+
+
+def carrying(loss: Objective, matches: Matches) -> Matches:
+    """The matches, of which every pair carries a number where the loss reads that; some carry the same."""
+    if not loss.reads_carried:
+        return matches
+    drawn = torch.rand(matches.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    return replace(matches, carried=(8 * drawn).round() / 8)
 
 
 @cache

@@ -147,11 +147,6 @@ def circle_of_squares(p: Tensor, n: Tensor) -> Tensor:
     return softplus(over_positives + torch.logsumexp(256 * torch.relu(n + 0.25) * (n - 0.25), 0))
 
 
-def discovered(d: Tensor) -> Tensor:
-    share = torch.sigmoid(0.1 * d / 0.05)
-    return (1 - share) * -logsigmoid(0.1 * d) + share * torch.exp(-0.1 * d)
-
-
 # --- ranks ----------------------------------------------------------------------------------------
 
 
@@ -217,7 +212,6 @@ WRITTEN_OUT: dict[str, Written] = {
     "nca_pair": by_anchor(
         lambda p, n: (-logsigmoid(0.1 * p) - logsigmoid(-0.1 * p) / 2).sum() - logsigmoid(-0.1 * n).sum() / 2
     ),
-    "discopop": by_triplet(discovered),
     "apo_down": by_triplet_of(lambda p, n: torch.sigmoid(0.1 * p) + 1 - torch.sigmoid(0.1 * (p - n))),
     "apo_zero": by_anchor(lambda p, n: (1 - torch.sigmoid(0.1 * p)).sum() + torch.sigmoid(0.1 * n).sum()),
 }

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageSequence
 
-from goal_analysis.pictures.film import STILLS, cloud_frame, draw_film
+from goal_analysis.pictures.run_figures import STILLS, cloud_frame, draw_film
 
 
 def probes(steps):

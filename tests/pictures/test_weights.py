@@ -164,7 +164,7 @@ def test_scales_say_what_they_do(values, kind, note):
     assert scale.note == note
     assert kind is None or isinstance(scale.norm, kind)
     assert list(scale.levels) == sorted(scale.levels)
-    assert (np.diff(scale.even([scale.low, *scale.levels, scale.high])) > 0).all()
+    assert scale.low < min(scale.levels, default=scale.high) <= max(scale.levels, default=scale.high) <= scale.high
 
 
 def test_rows_of_the_matrix_are_s_n():

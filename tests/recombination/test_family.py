@@ -10,8 +10,8 @@ import torch
 
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.recombination.description import SIGNS
-from goal_analysis.recombination.family import FAMILY_MININGS, LeftOut, Member, combinations, family, pair_weights_of
+from goal_analysis.recombination.description import SIGNS, Description
+from goal_analysis.recombination.family import FAMILY_MININGS, LeftOut, combinations, family, pair_weights_of
 from goal_analysis.recombination.minings import hardest, mining_in, mining_text, softmax, top_k
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import from_toml, parse_objective, to_toml
@@ -38,12 +38,12 @@ FEW = Parts(
 
 
 @lru_cache
-def everything() -> tuple[Member | LeftOut, ...]:
+def everything() -> tuple[Description | LeftOut, ...]:
     return tuple(combinations(PARTS))
 
 
-def members() -> list[Member]:
-    return [found for found in everything() if isinstance(found, Member)]
+def members() -> list[Description]:
+    return [found for found in everything() if isinstance(found, Description)]
 
 
 def test_members_are_unique_by_name_and_every_name_is_read_back() -> None:
@@ -103,13 +103,12 @@ def test_swapping_rows_and_columns_transposes_the_weights(mining) -> None:
 def test_filters_do_what_they_say() -> None:
     every = list(family(FEW, [hardest()], ["nca"]))
     for member in every:
-        found = member.description
-        assert (found.integrable, found.reason) == (member.verdict.integrable, member.verdict.reason)
-        assert found.sign in SIGNS
-        assert "_twin" not in member.name or "@" in member.name or found.integrable, member.name
+        assert (member.integrable, member.reason) == (member.verdict.integrable, member.verdict.reason)
+        assert member.sign in SIGNS
+        assert "_twin" not in member.name or "@" in member.name or member.integrable, member.name
     filters = {
         "integrable": (True, lambda member: member.verdict.integrable is True),
-        "sign": ("mixed", lambda member: member.description.sign == "mixed"),
+        "sign": ("mixed", lambda member: member.sign == "mixed"),
         "using": (["nca", "circle"], lambda member: bool({"nca", "circle"} & {*member.parts})),
     }
     for name, (value, holds) in filters.items():

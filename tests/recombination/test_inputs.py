@@ -167,6 +167,30 @@ def test_the_cosine_of_other_lengths_warns_once_and_normalises(text: str) -> Non
     assert (found[0] * a).sum(1).abs().max() < 1e-12  # normalising, lengths do not matter
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-15, 1e15, 1e30])
+def test_the_cosine_of_numbers_whose_squares_are_no_floats_is_theirs(factor: float) -> None:
+    x, y = (e.float() for e in batch())
+    found = []
+    for scale in (factor, 2):
+        far = (scale * x).requires_grad_()
+        with pytest.warns(UserWarning, match="unit vectors"):
+            found.append(scale * torch.autograd.grad(of("info_nce")(far, y), far)[0])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["info_nce", "vse_pp", "nca/linear"])
+def test_a_row_of_zeros_has_no_direction_and_is_named(text: str) -> None:
+    x, y = batch()
+    x[3] = 0
+    with (
+        pytest.warns(UserWarning, match="unit vectors"),
+        pytest.raises(ValueError, match="image_embeddings: row 3: got zeros alone"),
+    ):
+        of(text)(x, y)
+    with pytest.warns(UserWarning, match="unit vectors"):
+        assert of(text, refuse_nonfinite=False)(x, y).isnan()
+
+
 def test_lengths_within_a_hundredth_pass_for_units() -> None:
     x, y = batch()
     with warnings.catch_warnings():

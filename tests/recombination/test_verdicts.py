@@ -10,6 +10,7 @@ import pytest
 import sympy as sp
 import torch
 import verdict_paths as paths
+from kinds_of_losses import carrying
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -26,6 +27,7 @@ from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.recombination.verdict import loss_of, verdict, verdict_on_scores
+from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.aggregators import (
     EACH,
     EACH_MEAN,
@@ -128,7 +130,7 @@ def random_scores() -> Tensor:
 
 def difference(objective: Objective, other: Objective | None = None) -> float:
     """Between autograd of the value and the weights, as a share of the largest."""
-    s, matches = random_scores(), Matches.of_image_ids(*IDS)
+    s, matches = random_scores(), carrying(objective, Matches.of_image_ids(*IDS))
     (got,) = torch.autograd.grad(GradientObjective(objective).value_from_scores(s, matches), s)
     w = GradientObjective(other or objective).weight_matrix(s, matches)
     return float((got - w).abs().max() / w.abs().max().clamp_min(1e-9))
@@ -518,3 +520,25 @@ def test_the_twin_of_weights_and_of_a_loss_is_a_gradient_and_finite(text: str) -
     w = GradientObjective(of).weight_matrix(random_scores().detach(), Matches.of_image_ids(*IDS))
     assert w.isfinite().all()
     assert w.abs().max() > 0
+
+
+def test_prescribed_weights_that_are_not_simplified_in_time_have_a_verdict():
+    def long(s):
+        return sp.Mul(*(sp.sin(k * s) ** 2 + sp.exp(s) / (k + sp.exp(k * s)) for k in range(1, 8)))
+
+    def soft(weight: sp.Expr, inner: sp.Expr) -> Objective:
+        negatives = Side(LOGSUMEXP, inner, weight=weight)
+        term = Term(triplet=1 / (1 + sp.exp(-x_n)), negatives=negatives)
+        return Objective(name="soft", title="", terms=(term,))
+
+    found = verdict(soft(long(s_n), s_n))
+    assert found.integrable is False
+    assert found.witness is not None
+    multiple = verdict(soft(sp.Integer(3), s_n))  # three times the derivative of the inner function
+    assert multiple.integrable is True
+
+
+def test_factors_of_a_side_that_gathers_both_kinds_of_pairs_multiply_to_the_weights():
+    field = decompose(read("sup_con/linear")).field
+    assert field.factors is None
+    assert field.positive.has(s_n)

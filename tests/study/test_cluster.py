@@ -8,11 +8,11 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from goal_analysis.api.objectives import objective, text_of
+from goal_analysis.api.objectives import text_of, value_of
 from goal_analysis.study.driver import Driver
 from goal_analysis.study.engine import Job, LocalProcesses
-from goal_analysis.study.scales import scales_of
-from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, Candidate, tuned_comparison
+from goal_analysis.study.search import Setting, storage
+from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, run_study, tuning_of
 from goal_analysis.vse.folder.run import RESULT
 from goal_analysis.vse.loop.experiment import read_experiment
 
@@ -49,11 +49,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch):
 
 def study(folder: Path, data: Path, engine) -> None:
     base = read_experiment("bag_of_words", str(data), assignments=SETTINGS)
-    rate = float(base.training.learning_rate)
-    values = {name: objective(name).objective for name in OBJECTIVES}
-    candidates = [Candidate(name, value, scales_of(value, rate), text_of) for name, value in values.items()]
     with Driver(folder, engine) as driver:
-        tuned_comparison(driver, base, candidates, 1, 1)
+        setting = Setting(folder, storage(driver), base, {base.data_name: base.data}, text_of, value_of)
+        run_study(driver, [tuning_of(name, value_of(name), setting, 1) for name in OBJECTIVES], 1)
 
 
 def test_a_node_that_is_killed_changes_no_number_and_loses_nothing(tmp_path: Path, data: Path, nodes) -> None:

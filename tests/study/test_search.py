@@ -9,8 +9,7 @@ import sympy as sp
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.study import search as search_module
-from goal_analysis.study.driver import Driver, Failure
-from goal_analysis.study.runs import DECLARED, Data
+from goal_analysis.study.driver import DECLARED, Data, Driver, Failure
 from goal_analysis.study.search import JOURNAL, REJECTED, Search, Setting, storage
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights

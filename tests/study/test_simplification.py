@@ -10,9 +10,8 @@ import sympy as sp
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.recombination.text import from_toml, to_toml
 from goal_analysis.study.discovery import TOLERANCE, Step, simplify
-from goal_analysis.study.driver import Driver
+from goal_analysis.study.driver import DECLARED, Driver
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import DECLARED
 from goal_analysis.study.search import Search, Setting, storage
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Objective

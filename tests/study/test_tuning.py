@@ -12,9 +12,8 @@ import pytest
 
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.study import OBJECTIVE
-from goal_analysis.study.driver import Driver, read_progress
+from goal_analysis.study.driver import DECLARED, TRIAL_FOLD, TRIAL_SEED, Data, Driver, read_progress
 from goal_analysis.study.engine import Job
-from goal_analysis.study.runs import DECLARED, TRIAL_FOLD, TRIAL_SEED, Data
 from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.search import Setting, storage
 from goal_analysis.study.tuning import STUDY, TABLE, TEXT, TRIALS, Outcome, run_study, tuning_of

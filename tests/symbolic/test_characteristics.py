@@ -203,9 +203,9 @@ def test_effects_are_those_of_autograd(loss):
     """The weight by autograd of the declared loss, whose factors nobody took apart."""
     found, field = characteristics(decompose(loss)), decompose(loss).field
     places = sample(loss.similarity).clone().requires_grad_()
-    value = formula(loss.expression(), (s_p, s_n), tuple(loss.values().items()))(*places)
+    at = field.values()
+    value = formula(loss.expression(), (s_p, s_n), tuple(at.items()))(*places)
     weights = torch.autograd.grad(value.sum(), places, allow_unused=True)[0] * torch.tensor([[-1.0], [1.0]])
-    at = decompose(loss).field.values()
 
     def read(expression):
         (found,) = compiled([expression.subs(at)], (s_p, s_n))(*places.detach())

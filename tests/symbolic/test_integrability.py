@@ -445,3 +445,23 @@ def test_hinges_of_one_similarity_times_shapes_of_the_other_have_weights_and_a_v
     m = 0.3 if margin == "m" else float(margin)
     weights = (evaluate(w, at) for w in (decomposition.field.positive, decomposition.field.negative))
     assert tuple(weights) == pytest.approx((0.75 - m, 0.75))
+
+
+def long(s):
+    """A formula for which `sympy.simplify` takes minutes."""
+    return sp.Mul(*(sigmoid(k * s) + sp.sin(k * s) ** 2 for k in range(1, 8)))
+
+
+def test_a_formula_that_is_not_simplified_in_time_is_answered():
+    field = WeightField(name="long", positive=long(s_p) * (1 - s_p) + s_n, negative=s_n - s_p)
+    verdict = integrability(field)
+    assert (verdict.integrable, verdict.loss) == (True, None)  # the curl is zero, and ∫P⁺ has no closed form
+    assert integrability(replace(field, positive=field.positive + s_n)).integrable is False
+
+
+def test_a_weight_that_reads_both_similarities_until_it_is_simplified_gives_its_loss_back():
+    hidden = (s_n**2 - 1) / (s_n - 1) - s_n  # is 1
+    field = WeightField(name="hidden", positive=hidden * s_p - s_n, negative=s_p + s_n**2)
+    loss = integrability(field).loss
+    for s, weight in ((s_p, -field.positive), (s_n, field.negative)):
+        assert refute_zero(sp.diff(loss, s) - weight, field.ranges) is None

@@ -9,7 +9,7 @@ import sympy as sp
 from goal_analysis.numeric.characteristics import characteristics, characteristics_page
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
-from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, x_n, x_p, y_n, y_p
 from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.typesetting.pages import (
     Page,
@@ -42,7 +42,7 @@ def pages_of(loss):
 def test_formulas_in_data_read_back(loss):
     pages = pages_of(loss)
     named = (one.symbol for term in loss.terms for one in term.named)
-    symbols = (s_p, s_n, x_p, x_n, count_p, count_n, *named, *(h.symbol for h in loss.hyperparameters))
+    symbols = (s_p, s_n, x_p, x_n, y_p, y_n, count_p, count_n, *named, *(h.symbol for h in loss.hyperparameters))
     names = {symbol.name: symbol for symbol in symbols}
     data = to_data(pages)
     for row in (row for page in pages for row in page.rows if isinstance(row.value, sp.Expr)):

@@ -11,8 +11,8 @@ from goal_analysis.vse.models.encoders.networks import Backbone
 from goal_analysis.vse.models.encoders.pooling import (
     POOLINGS,
     Dropout,
+    Fixed,
     GeneralisedPooling,
-    Mean,
     Pooled,
     drop_elements,
     pool_by_place,
@@ -93,7 +93,7 @@ def image_encoder(case: str, **more) -> nn.Module:
     shape, options = IMAGES[case]
     features = shape[0] if len(shape) == 3 else shape[-1]
     if name in ("timm", "torchvision"):  # neither is a dependency: a trunk of our own is handed to the same seam
-        return Pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), Mean())
+        return Pooled(Backbone(Trunk(name == "timm"), shape, statistics(features), DIM), Fixed("mean"))
     return IMAGE_ENCODERS[name](shape, statistics(features), **{"dim": DIM, **options, **more})
 
 

@@ -15,7 +15,7 @@ from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.run import run_experiment
 from goal_analysis.vse.folder.run_folder import read_log
 from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping, preset, presets
-from goal_analysis.vse.loop.optimizer import learning_rate
+from goal_analysis.vse.loop.training import learning_rate
 from losses_catalog.weights import constant_pair, hinge_triplet
 
 HARDEST = GradientObjective(composed(hinge_triplet, constant_pair))

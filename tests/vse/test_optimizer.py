@@ -10,7 +10,7 @@ from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, RUN
 from goal_analysis.vse.loop.experiment import ParameterGroup, TrainingOptions
-from goal_analysis.vse.loop.optimizer import make_optimizer, parameter_names
+from goal_analysis.vse.loop.training import make_optimizer, parameter_names
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
 

@@ -19,8 +19,7 @@ from goal_analysis.recombination.recombine import composed
 from goal_analysis.vse.data.split import ArrayImages, Split
 from goal_analysis.vse.folder.run import load_model
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
-from goal_analysis.vse.loop.optimizer import learning_rate
-from goal_analysis.vse.loop.training import surrogate
+from goal_analysis.vse.loop.training import learning_rate, surrogate
 from goal_analysis.vse.models import dual_encoder
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest
 from goal_analysis.vse.models.encoders.pretrained import WordAugmentation
@@ -428,7 +427,7 @@ def test_a_run_is_exported_whole_or_not_at_all(checkpoint, trained_small, tmp_pa
         ({"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "gpo"}}, "the pooling Generalised"),
         (
             {"image": {"name": "linear"}, "text": {"name": "hugging_face", "pooling": "max", "dim": 6}},
-            "Max behind a pro",
+            "the pooling max behind a pro",
         ),
     ],
 )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from goal_analysis.vse.data import reading
-from goal_analysis.vse.data.reading import ReadByWorkers, pictures_by_workers
 from goal_analysis.vse.data.split import DataError, RetrievalData, Rows, Split, statistics
 from goal_analysis.vse.folder.run_folder import LOG
+from goal_analysis.vse.loop.batches import ReadByWorkers, pictures_by_workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 

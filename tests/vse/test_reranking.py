@@ -13,12 +13,10 @@ from goal_analysis.vse.loop.training import probe_weights, surrogate
 from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest, rank_first_anew
 from goal_analysis.vse.models.model import build_model
 from goal_analysis.vse.models.text import Vocabulary
-from goal_analysis.vse.retrieval.metrics import metrics
 from goal_analysis.vse.retrieval.scoring import (
     Ways,
     all_scores,
     captions_of_image,
-    evaluate,
     evaluate_models,
     first_places,
     images_of_caption,
@@ -139,10 +137,10 @@ def test_both_are_reported(model: Reranking, split: Split) -> None:
     assert model.training
     assert model.dual.training
     model.eval()
-    assert record["rsum"] == metrics(evaluate(model, split, VOCABULARY)).rsum
-    assert record["dual_rsum"] == metrics(evaluate(model.dual, split, VOCABULARY)).rsum != record["rsum"]
+    assert record["rsum"] == evaluate_models([(model, VOCABULARY)], split).rsum
+    assert record["dual_rsum"] == evaluate_models([(model.dual, VOCABULARY)], split).rsum != record["rsum"]
     assert "dual_rsum" not in record_of(model.dual, split, VOCABULARY)
-    folds = [metrics(evaluate(model, split.subset(range(top, top + 3)), VOCABULARY)) for top in (0, 3, 6)]
+    folds = [evaluate_models([(model, VOCABULARY)], split.subset(range(top, top + 3))) for top in (0, 3, 6)]
     assert evaluate_models([(model, VOCABULARY)], split, 3).rsum == pytest.approx(
         np.mean([fold.rsum for fold in folds])
     )

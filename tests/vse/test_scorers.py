@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from goal_analysis.vse.models import dual_encoder, scorers
 from goal_analysis.vse.models.dual_encoder import rank_first_anew
-from goal_analysis.vse.models.encoders.pooling import Mean, Pooled
+from goal_analysis.vse.models.encoders.pooling import Fixed, Pooled
 from goal_analysis.vse.models.encoders.trained import Recurrent, Regions
 from goal_analysis.vse.models.scorers import SCORERS, CrossAttention, Fusion, Scorer
 from goal_analysis.vse.models.text import Tokens, Vocabulary
@@ -35,8 +35,8 @@ class SomeRegions(nn.Module):
 
 
 def scorer(name: str, local: nn.Module | None = None, **options) -> nn.Module:
-    image = Pooled(local or SomeRegions(), Mean())
-    text = Pooled(Recurrent(VOCABULARY, dim=DIM, words=6), Mean())
+    image = Pooled(local or SomeRegions(), Fixed("mean"))
+    text = Pooled(Recurrent(VOCABULARY, dim=DIM, words=6), Fixed("mean"))
     return SCORERS[name](image, text, **{**OPTIONS[name], **options})
 
 

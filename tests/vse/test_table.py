@@ -338,7 +338,7 @@ def test_data_sets_are_found_by_name() -> None:
     ("name", "options", "message"),
     [
         ("scene", {}, "data: got 'scene' but expected scenes, or a folder or file that exists"),
-        ("scenes", {"kind": "coco"}, "data: kind: got 'coco' but expected one of scenes, captions, precomp"),
+        ("scenes", {"kind": "coco"}, "data: kind: got 'coco' but expected one of captions, precomp, scenes"),
         (
             "scenes",
             {"colour": 3},

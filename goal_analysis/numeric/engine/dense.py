@@ -62,15 +62,21 @@ def weight_matrix(
         with torch.enable_grad():
             s = scores.detach().requires_grad_()
             of_classes = one_a_class(functions, s, positives)
-        alone = replace(functions, grouped=None)
-        w = weight_matrix(alone, of_classes.detach(), positives, negatives, carried)
+        w = _weights_of_terms(functions, of_classes.detach(), positives, negatives, carried)
         return torch.autograd.grad(of_classes, s, w)[0]
+    return _weights_of_terms(functions, scores, positives, negatives, carried)
+
+
+def _weights_of_terms(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None
+) -> Tensor:
+    """W of scores that are one a class."""
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
             with torch.enable_grad():
                 s = scores.detach().requires_grad_()
-                value = loss(replace(functions, terms=(term,)), s, positives, negatives, carried)
+                value = _value_of_terms(replace(functions, terms=(term,)), s, positives, negatives, carried)
             result = result + torch.autograd.grad(value, s)[0]
             continue
         parts, count = [], scores.new_zeros(())
@@ -94,7 +100,14 @@ def loss(
     functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None
 ) -> Tensor:
     """The loss of the batch, differentiable: the sum of every term, or its mean over what its reduction counts."""
-    scores = scores if functions.grouped is None else one_a_class(functions, scores, positives)
+    if functions.grouped is not None:
+        scores = one_a_class(functions, scores, positives)
+    return _value_of_terms(functions, scores, positives, negatives, carried)
+
+
+def _value_of_terms(
+    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None
+) -> Tensor:
     result = 0 * scores.sum()
     for term in functions.terms:
         value, count = scores.new_zeros(()), scores.new_zeros(())

@@ -18,14 +18,10 @@ class ClipObjective(nn.Module):
 
     What it returns is the objective's surrogate: its gradient trains, and its curve means nothing.
 
-    With ``learn_scale`` the objective acts on logit_scale·x·y + logit_bias, and both are learned as those of
-    `open_clip.ClipLoss` are: they follow the loss whose gradient the objective is.
-
-    By default the model's ``logit_scale`` and ``logit_bias`` are not read. A prescribed gradient is a function of the
-    scores as they are, its steepness is a hyperparameter of the objective (such as ``tau``, or the scale of the
-    mining), and without a loss there is nothing for a scale to be learned from. Both get the gradient zero, and not
-    none at all, so that `torch.nn.parallel.DistributedDataParallel` finds no unused parameter; an optimiser without
-    weight decay on them leaves them where they are.
+    By default the model's ``logit_scale`` and ``logit_bias`` are not read: the steepness is a hyperparameter of the
+    objective (such as ``tau``, or the scale of the mining), and without a loss there is nothing for a scale to be
+    learned from. Both get the gradient zero, so that `torch.nn.parallel.DistributedDataParallel` finds no unused
+    parameter. With ``learn_scale`` the objective acts on logit_scale·x·y + logit_bias, and both follow its loss.
 
     Args:
         objective: what trains; `AcrossProcesses` around it where several processes share a batch.

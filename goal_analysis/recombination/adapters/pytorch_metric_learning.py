@@ -18,16 +18,19 @@ from pytorch_metric_learning.reducers import ThresholdReducer
 from torch import Tensor, nn
 
 from goal_analysis.numeric.engine.dense import handed, own_positive, slots, weight_matrix
-from goal_analysis.numeric.engine.functions import Functions, Term
+from goal_analysis.numeric.engine.functions import Term
 from goal_analysis.numeric.engine.geometry import alike
-from goal_analysis.numeric.engine.surrogate import differentiable_once
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.similarity import Direction, embedding_gradients
-from goal_analysis.numeric.similarity import scores as pairwise
-from goal_analysis.recombination.objective import GradientObjective, check_finite, lengths
+from goal_analysis.recombination.objective import (
+    GradientObjective,
+    MovingScores,
+    check_finite,
+    lengths,
+    unit_vectors,
+)
 from goal_analysis.recombination.recombine import recombine
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
+from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Reduction
 
 Indices = Sequence[Tensor] | None
@@ -102,15 +105,22 @@ class MetricObjective(BaseMetricLossFunction):
             ref_emb, ref_labels = embeddings, labels
         matches = _matches(labels, ref_labels, indices_tuple, (len(embeddings), len(ref_emb)), ref_emb is embeddings)
         triplets = tuple(indices_tuple) if indices_tuple is not None and len(indices_tuple) == 3 else None
-        functions = self._functions(triplets)
-        for name, e in (("embeddings", embeddings), ("ref_emb", ref_emb)):
-            if self.objective.refuse_nonfinite:
-                check_finite(e, lengths(e), name)
+        objective = self.objective.objective if triplets is None else recombine(self.objective.objective, mining="all")
+        reduction = objective.reduction if self.reduces_itself else Reduction.SUM
+        functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
+        if triplets is not None:
+            meet = partial(_given, triplets)
+            functions = replace(functions, terms=tuple(replace(term, meet=meet) for term in functions.terms))
+        named, refuse = (("embeddings", embeddings), ("ref_emb", ref_emb)), self.objective.refuse_nonfinite
+        for name, e in named if refuse else ():
+            check_finite(name, e)
         similarity = self.objective.similarity
         if similarity == COSINE:
             similarity = DOT
-            embeddings, ref_emb = (nn.functional.normalize(e, dim=1) for e in (embeddings, ref_emb))
-        s = _Scores.apply(embeddings, ref_emb, similarity, self.objective.objective.direction or similarity)
+            embeddings, ref_emb = (unit_vectors(e, lengths(e), name, refuse) for name, e in named)
+        acting = self.objective.objective.direction or similarity
+        with torch.autocast(embeddings.device.type, enabled=False):
+            s = MovingScores.apply(*alike(embeddings, ref_emb), similarity, acting)
         with torch.no_grad():
             w = weight_matrix(functions, s.detach(), matches.positives, matches.negatives)
         surrogates = (w * s).sum(1)
@@ -120,15 +130,6 @@ class MetricObjective(BaseMetricLossFunction):
         if not len(present):
             return self.zero_losses() if hasattr(self, "zero_losses") else {}  # which is version 3's nothing
         return {"loss": {"losses": surrogates[present], "indices": present, "reduction_type": "element"}}
-
-    def _functions(self, triplets: tuple[Tensor, ...] | None) -> Functions:
-        objective = self.objective.objective
-        if triplets is not None:
-            objective = recombine(objective, mining="all")
-        reduction = objective.reduction if self.reduces_itself else Reduction.SUM
-        functions = functions_of(replace(objective, anchors=Anchors.ROWS, reduction=reduction))
-        given = {} if triplets is None else {"meet": partial(_given, triplets)}
-        return replace(functions, terms=tuple(replace(term, **given) for term in functions.terms))
 
 
 class _WithObjectives:
@@ -205,21 +206,3 @@ def _mask(pairs: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
     mask = torch.zeros(shape, dtype=torch.bool, device=pairs[0].device)
     mask[pairs] = True
     return mask
-
-
-class _Scores(torch.autograd.Function):
-    """S, whose gradient moves the embeddings along a direction."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, similarity: Similarity, direction: Direction | Similarity) -> Tensor:
-        ctx.save_for_backward(x, y)
-        ctx.direction = direction
-        with torch.autocast(x.device.type, enabled=False):
-            return pairwise(similarity, *alike(x, y))
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        with torch.autocast(upstream.device.type, enabled=False):
-            found = embedding_gradients(ctx.direction, upstream, *ctx.saved_tensors)
-        made = (g.to(e.dtype) for g, e in zip(found, ctx.saved_tensors, strict=True))
-        return differentiable_once(ctx, *made, None, None)

@@ -24,10 +24,10 @@ class SentenceObjective(nn.Module):
     negative of it. A whole number per row in the column ``label`` says which rows belong together: positives of the
     same number are positives of each other's anchors, and no negatives.
 
-    The trainer logs what it returns as the loss. It is the objective's surrogate: its gradient trains, and its curve
-    means nothing. Where no gradient is asked for, as in evaluation, it is the loss if the objective has one (of the
-    process's own rows), so that ``eval_loss`` may choose the best model; if not, a warning says that it may not.
-    Embeddings are normalised first where the objective's similarity is the cosine.
+    What it returns is the objective's surrogate: its gradient trains, and its curve means nothing. Where no gradient
+    is asked for, as in evaluation, it is the loss if the objective has one (of the process's own rows), so that
+    ``eval_loss`` may choose the best model; if not, a warning says that it may not. Embeddings are normalised first
+    where the objective's similarity is the cosine.
 
     Args:
         model: the `SentenceTransformer` that is trained.

@@ -10,7 +10,7 @@ import re
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,11 +25,11 @@ from goal_analysis.numeric.similarity import scores
 from goal_analysis.recombination.export.cutting import TEMPLATE, VALUES, Cutting
 from goal_analysis.recombination.export.module import checked_batch, checked_carried
 from goal_analysis.recombination.objective import GradientObjective
-from goal_analysis.symbolic.language.primitives import s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import Program
 from goal_analysis.symbolic.typesetting import latex, plain
+from goal_analysis.symbolic.typesetting.pages import weights_page
 
 WIDTH, LONG = 116, 160
 LONG_VALUE = 80  # characters from which a value gets a name of its own
@@ -134,7 +134,7 @@ class _File:
         if isinstance(value, tuple):
             return _laid_out("", [self.said(one, (*place, str(i))) for i, one in enumerate(value, 1)])
         if isinstance(value, partial):
-            self.cutting.imports.add(("functools", "partial"))
+            self.cutting.imports.setdefault("functools", set()).add("partial")
             given = [self.said(one, place) for one in value.args]
             given += [f"{name}={self.said(one, place)}" for name, one in value.keywords.items()]
             return f"partial({', '.join([self.said(value.func, place), *given])})"
@@ -234,7 +234,7 @@ def _docstring(module: GradientObjective, name: str) -> str:
         f"{_one_line(value.name)}: an objective by its gradient, for pairs of embeddings such as images and texts.",
         "    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]      q = ∂A\n"
         "    W_ap = −T⁺(x_p, x_n)·q_p·P⁺(s_p)      W_an = T⁻(x_p, x_n)·q_n·P⁻(s_n)",
-        "\n".join(_formulas(value)),
+        "\n".join(f"    {row.label} = {plain(row.value)}" for row in weights_page(found.weights).rows[1:]),
         settings,
         f"{value.reduction.words}, which are {value.anchors.value}; {found.mining}.",
         f"W is {found.verdict.said}: {_one_line(found.reason)}.",
@@ -243,25 +243,6 @@ def _docstring(module: GradientObjective, name: str) -> str:
     ]
     filled = (p if p.startswith("    ") else "\n".join(textwrap.wrap(p, WIDTH)) for p in paragraphs if p)
     return f'r"""{_harmless((chr(10) * 2).join(filled))}\n"""'
-
-
-def _formulas(value: Objective) -> Iterator[str]:
-    for i, term in enumerate(value.terms, 1):
-        tail = str(i) if len(value.terms) > 1 else ""
-        if term.outer is not None:
-            yield f"    Φ{tail} = {plain(term.effective_outer)}"
-        if not term.plain:
-            yield from ([] if term.total is None else [f"    of an anchor{tail}: {plain(term.total)}"])
-            yield from (f"    {x}{tail} = {side.aggregator.name} {plain(side.inner)}" for x, _, side in term.aggregates)
-            continue
-        pull, push = term.triplet_weights
-        yield f"    T⁺{tail} = {plain(pull)}" if pull != push else f"    T{tail} = T⁺{tail} = T⁻{tail} = {plain(pull)}"
-        if pull != push:
-            yield f"    T⁻{tail} = {plain(push)}"
-        for _, s, side in term.aggregates:
-            label, inner = ("P⁺", "k") if s == s_p else ("P⁻", "h")
-            derived = "prescribed" if side.weight is not None else f"{inner}{tail}′"
-            yield f"    {inner}{tail} = {plain(side.inner)}      {label}{tail} = {plain(side.slope(s))} ({derived})"
 
 
 def _class_name(name: str) -> str:

@@ -52,32 +52,32 @@ class Cutting:
     known: Mapping[str, Any]
     read: frozenset[str]
     own: set[str] = field(default_factory=set)
-    imports: set[tuple[str, str]] = field(default_factory=set)
-    _pieces: dict[tuple[str, str], Piece] = field(default_factory=dict)
+    imports: dict[str, set[str]] = field(default_factory=dict)
+    _pieces: dict[str, tuple[str, Piece]] = field(default_factory=dict)
 
     def take(self, module: str, name: str) -> None:
         """Cut a definition and all that it uses; a ValueError of what an exported file cannot have."""
         names = _names_of(module)
         if name not in names:
             raise ValueError(f"export: got {name!r}, which {module} does not define in a statement of its own")
-        node = names[name]
-        if (module, name) in self._pieces or (module == TEMPLATE and name in STATED):
-            return
+        node, other = names[name], self._pieces.get(name, (module,))[0]
         if isinstance(node, ast.Import | ast.ImportFrom):
             self._take_import(module, node, name)
             return
-        for other in (m for m, known in self._pieces if known == name):
+        if other != module:
             raise ValueError(f"export: got {name!r} of {other} and of {module} but expected one of that name")
-        known = frozenset(self.known.items()) if module.startswith(ENGINE) or module == TEMPLATE else frozenset()
-        piece = _cut(module, name, known, self.read if module.startswith(ENGINE) and name in VALUES else None)
-        self._pieces[module, name] = piece  # it may use itself
+        if name in self._pieces or (module == TEMPLATE and name in STATED):
+            return
+        engine = module.startswith(ENGINE)
+        known = frozenset(self.known.items()) if engine or module == TEMPLATE else frozenset()
+        piece = _cut(module, name, known, self.read if engine else None)
+        self._pieces[name] = module, piece  # it may use itself
         for used in piece.used:
             if used in names:
                 self.take(module, used)
             elif not hasattr(builtins, used):
                 raise ValueError(f"export: {name}: got {used!r}, which {module} does not define")
-        del self._pieces[module, name]
-        self._pieces[module, name] = piece
+        self._pieces[name] = self._pieces.pop(name)  # behind what it uses
 
     def _take_import(self, module: str, node: ast.Import | ast.ImportFrom, name: str) -> None:
         alias = next(a for a in node.names if (a.asname or a.name).split(".")[0] == name)
@@ -88,29 +88,26 @@ class Cutting:
             self.take(source, alias.name)
             return
         if source.split(".")[0] not in ALONE:
-            raise ValueError(
-                f"export: got the import of {source} in {module} but expected torch and Python's own alone"
-            )
+            raise ValueError(f"export: got the import of {source} in {module} but expected torch and Python's own")
         said = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
-        self.imports.add((source if isinstance(node, ast.ImportFrom) else "", said))
+        self.imports.setdefault(source if isinstance(node, ast.ImportFrom) else "", set()).add(said)
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields that the definitions read."""
-        return frozenset().union(*(piece.fields for piece in self._pieces.values()))
+        return frozenset().union(*(piece.fields for _, piece in self._pieces.values()))
 
     def text(self) -> tuple[str, str, str]:
         """The imports, the definitions of the engine, and those of the file's own module."""
-        grouped: dict[str, list[str]] = {}
-        for source, name in sorted(self.imports):
-            grouped.setdefault(f"from {source} import" if source else f"import {name}", []).append(
-                name if source else ""
-            )
-        pieces = ["", ""]
-        for (module, _), piece in self._pieces.items():
-            pieces[module == TEMPLATE] += piece.text + "\n\n"
-        imports = (f"{head} {', '.join(names)}" for head, names in grouped.items())
-        return "\n".join(imports), pieces[0].rstrip(), pieces[1].rstrip()
+        imports = [f"import {name}" for name in sorted(self.imports.pop("", ()))]
+        imports += [
+            f"from {source} import {', '.join(sorted(names))}" for source, names in sorted(self.imports.items())
+        ]
+        own, engine = (
+            "\n\n".join(piece.text for module, piece in self._pieces.values() if (module == TEMPLATE) is of)
+            for of in (True, False)
+        )
+        return "\n".join(imports), engine, own
 
 
 class _Shortened(ast.NodeTransformer):
@@ -179,10 +176,6 @@ class _Decided(ast.NodeTransformer):
         return None if unread else self.generic_visit(node)
 
 
-def _is_empty(value: ast.expr) -> bool:
-    return isinstance(value, ast.Tuple) and not value.elts
-
-
 @lru_cache(maxsize=4096)
 def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozenset[str] | None) -> Piece:
     """A definition without the branches that never run, and without names that are always empty."""
@@ -192,7 +185,11 @@ def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozen
         names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         uses = Counter(n.id for n in names)
         stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-        empty = [ast.unparse(n.targets[0]) for n in ast.walk(node) if isinstance(n, ast.Assign) and _is_empty(n.value)]
+        empty = [
+            ast.unparse(n.targets[0])
+            for n in ast.walk(node)
+            if isinstance(n, ast.Assign) and ast.unparse(n.value) == "()"
+        ]
         facts = {**dict(known), **{name: False for name in empty if stored[name] == 1}}
         decided = _Decided(facts, {name for name in empty if uses[name] == 1})
         node, changed = decided.visit(node), decided.changed

@@ -14,6 +14,9 @@ from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.surrogate import Prescribed, quick_surrogate
 
+Given = Tensor | None
+"""What may be left out."""
+
 FUNCTIONS = Functions(())
 RECORDED: Any = ()
 SIMILARITY = "dot"
@@ -35,12 +38,7 @@ class Exported(nn.Module):
     """An objective by its gradient: the value trains, times the upstream gradient, and is no loss."""
 
     def forward(
-        self,
-        x: Tensor,
-        y: Tensor,
-        row_ids: Tensor | None = None,
-        column_ids: Tensor | None = None,
-        carried: Tensor | None = None,
+        self, x: Tensor, y: Tensor, row_ids: Given = None, column_ids: Given = None, carried: Given = None
     ) -> Tensor:
         """The surrogate of embeddings, rows x and columns y; equal ids match, by default row i and column i."""
         x, y = (e.to(torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)) for e in (x, y))
@@ -60,7 +58,7 @@ class Exported(nn.Module):
         else:
             return self.from_scores(scores_of(x, y), positives, ~positives, carried)
 
-    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None = None) -> Tensor:
+    def from_scores(self, s: Tensor, positives: Tensor, negatives: Tensor, carried: Given = None) -> Tensor:
         """The surrogate of scores from anywhere, of which pairs match, which do not, and what pairs carry."""
         with torch.no_grad():
             w = weight_matrix(FUNCTIONS, s.float() if s.dtype.itemsize < 4 else s, positives, negatives, carried)
@@ -69,35 +67,28 @@ class Exported(nn.Module):
     if VALUED:
 
         def loss(
-            self,
-            x: Tensor,
-            y: Tensor,
-            row_ids: Tensor | None = None,
-            column_ids: Tensor | None = None,
-            carried: Tensor | None = None,
+            self, x: Tensor, y: Tensor, row_ids: Given = None, column_ids: Given = None, carried: Given = None
         ) -> Tensor:
             """The loss whose gradient this is, but where it is detached; fit for a curve."""
             positives = self.matches(x, y, row_ids, column_ids)
             return loss(FUNCTIONS, scores_of(x, y), positives, ~positives, carried)
 
     @staticmethod
-    def matches(x: Tensor, y: Tensor, row_ids: Tensor | None, column_ids: Tensor | None) -> Tensor:
+    def matches(x: Tensor, y: Tensor, row_ids: Given, column_ids: Given) -> Tensor:
         """Which pairs match."""
-        if row_ids is None and len(x) != len(y):
-            raise ValueError(f"got {len(x)} rows and {len(y)} columns without ids but expected the ids, or as many")
         rows = torch.arange(len(x), device=x.device) if row_ids is None else row_ids
         columns = rows if column_ids is None else column_ids
         if len(rows) != len(x) or len(columns) != len(y):
-            raise ValueError(f"got {len(rows)} and {len(columns)} ids but expected {len(x)} and {len(y)}")
+            ids = "no ids" if row_ids is None else f"{len(rows)} and {len(columns)} ids"
+            raise ValueError(f"got {ids} but expected those of {len(x)} rows and {len(y)} columns")
         return rows[:, None] == columns
 
 
-def checked_batch() -> tuple[Tensor, Tensor, Tensor]:
+def checked_batch() -> tuple[Tensor, ...]:
     """Embeddings and ids that a file checks itself on."""
     x = torch.sin(torch.arange(1.0, 21, dtype=torch.float64)).view(5, 4)
     y = x + torch.cos(torch.arange(1.0, 21, dtype=torch.float64) * 3).view(5, 4) / 2
-    x, y = (nn.functional.normalize(e, dim=1) for e in (x, y))
-    return x, y, torch.tensor([0, 1, 1, 2, 3])
+    return *(nn.functional.normalize(e, dim=1) for e in (x, y)), torch.tensor([0, 1, 1, 2, 3])
 
 
 def checked_carried() -> Tensor:

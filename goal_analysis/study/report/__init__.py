@@ -1,7 +1,6 @@
-"""Training runs as one page of HTML: what was run, with which objectives, and what came of it.
+"""Pages of HTML, each one file that needs no network: on training runs, on objectives, and on a data set.
 
-`runs` reads the runs; `objectives` and `gallery` say what the page says of them. Here the templates are filled in, with
-the charts of `goal_analysis.pictures`, as one file that needs no network.
+`runs` reads the runs; `objectives` and `goal_analysis.study.gallery` say what the page says of them.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from goal_analysis.files import regular
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch import pairs_frame, triplets_frame
@@ -44,14 +44,6 @@ QUERIES = 6  # images, and captions, in a gallery
 EXAMPLES = 12  # images of a split, on the page on a data set
 
 
-@dataclass(frozen=True)
-class Results:
-    """The table of runs that are compared, and the means of all measures by label, at each run's best epoch."""
-
-    comparison: Comparison
-    means: dict[str, dict[str, float]]
-
-
 @dataclass(frozen=True, eq=False)
 class OnData:
     """The groups that are compared, all on the same data, and what came of them."""
@@ -59,7 +51,8 @@ class OnData:
     name: str
     fingerprint: str
     groups: tuple[Group, ...]
-    results: Results | None
+    comparison: Comparison | None  # where a run has a result
+    means: dict[str, dict[str, float]]  # of all measures by label, at each run's best epoch
     training: Chart | None
     galleries: tuple[tuple[str, Gallery | str], ...]  # by the group's label, or why there is none
     queries: tuple[int, int] | None  # images and captions that the results are of, where that is known
@@ -73,11 +66,11 @@ def report(
     queries: int = QUERIES,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on the runs in these folders, or in folders below them.
+    """The page on the runs in these folders, or in folders below them, and the command that made it.
 
-    The baseline that differences are to is the label of a group, or the name that its experiment alone has, which in a
-    study is the objective's before it was tuned; by default the first. 0 queries make no gallery; the command is what
-    made the page. A ValueError says what is wrong where no run can be read, or that no group is called as the baseline.
+    Differences are to the baseline: the label of a group, or the name that its experiment alone has, which in a study
+    is the objective's before it was tuned; by default the first. 0 queries make no gallery. A ValueError says what is
+    wrong where no run can be read, or that no group is called as the baseline.
     """
     groups, faults = gather_runs(paths)
     if not groups:
@@ -112,26 +105,19 @@ def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
 
 def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
     galleries = tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else ()
+    best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
+    first = baseline if baseline in best else next(iter(best), "")  # where the baseline has no result
+    rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
     return OnData(
         name=groups[0].data.name,
         fingerprint=groups[0].data.fingerprint,
         groups=tuple(groups),
-        results=_results(groups, baseline),
+        comparison=compare(rsum, first) if best else None,
+        means={label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()},
         training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
         galleries=galleries,
         queries=next((one.queries for _, one in galleries if isinstance(one, Gallery)), None),
     )
-
-
-def _results(groups: Sequence[Group], baseline: str | None) -> Results | None:
-    """None where no run has a result; where the baseline has none, the first group that has one stands in."""
-    best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
-    if not best:
-        return None
-    first = baseline if baseline in best else next(iter(best))
-    rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
-    means = {label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()}
-    return Results(compare(rsum, first), means)
 
 
 def _once(load: LoadData) -> LoadData:
@@ -184,18 +170,12 @@ def explore(
     labels: Path | None = None,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on objectives.
+    """The page on objectives: their lines, or what they are called, and what makes an objective of one of these.
 
-    Args:
-        texts: their lines, or what they are called.
-        objective_of: what makes an objective of one of these.
-        files: of a batch, as ``.npy``: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``,
-            row i of the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels.
-        labels: a ``.npy`` of whole numbers, or a text with a label a line.
-        command: what made the page.
-
-    Raises:
-        ValueError: another shape, and those that are accepted; numbers that are not finite; a label too few.
+    A batch is in ``.npy`` files: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``, row i
+    of the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels, a ``.npy`` of whole numbers
+    or a text with a label a line. Another shape, a number that is not finite and a label too few are ValueErrors; the
+    command is what made the page.
     """
     laid = _batch(files, labels) if files else None
     return written(
@@ -229,7 +209,7 @@ def _batch(files: Sequence[Path], labels: Path | None) -> Callable[[GradientObje
         hardest = triplets.groupby("anchor")["s_n"].transform("max") == triplets["s_n"]
         both = [of for _, of in triplets.assign(hardest=hardest).groupby("hardest")]
         shown = pd.concat([of.sample(min(len(of), DOTS), random_state=0) for of in both])
-        return Laid(shown, f"{len(x):,} anchors; {len(shown):,} of {count:,} triplets are drawn")
+        return shown, f"{len(x):,} anchors; {len(shown):,} of {count:,} triplets are drawn"
 
     return laid
 
@@ -242,10 +222,10 @@ def _embeddings(path: Path) -> torch.Tensor:
 
 def _labels(path: Path, count: int) -> torch.Tensor:
     if path.suffix == ".npy":
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             found = np.lib.format.read_array(file, allow_pickle=False).ravel().tolist()
     else:
-        found = path.read_text("utf-8").split()
+        found = regular(path).read_text("utf-8").split()
     if len(found) < count:
         raise ValueError(f"{path}: got {len(found)} labels but expected {count}, one an embedding")
     return torch.from_numpy(np.unique(np.array(found[:count]).astype(str), return_inverse=True)[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -35,23 +36,16 @@ class ObjectiveSection:
     trouble: str = ""  # why there is less than there should be
 
 
-@dataclass(frozen=True, eq=False)
-class Laid:
-    """Triplets that are laid over a chart: ``s_p``, ``s_n``, ``hardest``; and what they are."""
-
-    triplets: pd.DataFrame
-    said: str
+Laid = tuple[pd.DataFrame, str]
+"""Triplets that are laid over a chart, ``s_p``, ``s_n``, ``hardest``; and what they are."""
 
 
 def objective_sections(
     texts: Iterable[str], objective_of: ObjectiveOf, batch: Callable[[GradientObjective], Laid] | None = None
 ) -> tuple[ObjectiveSection, ...]:
     """What the page says of the objectives that these lines or files name, each once, with a batch laid over it."""
-    seen: dict[str, ObjectiveSection] = {}
-    for text in texts:
-        if text not in seen:
-            seen[text] = _section(text, objective_of, batch)
-    return tuple(seen.values())
+    section = cache(lambda text: _section(text, objective_of, batch))
+    return tuple({text: section(text) for text in texts}.values())
 
 
 def _section(
@@ -63,10 +57,10 @@ def _section(
     except (OSError, ValueError) as problem:
         return ObjectiveSection(text, trouble=f"its formulas are not known: {problem}")
     field = description.weights
-    laid = batch(objective) if batch else None
+    laid, said = batch(objective) if batch else (None, "")
     line = _line(text, [h.name for h in field.hyperparameters])
     try:
-        drawn, trouble = weight_chart(text, field, laid and laid.triplets, line), ""
+        drawn, trouble = weight_chart(text, field, laid, line), ""
     except ValueError as problem:
         drawn, trouble = None, f"its weights cannot be drawn: {problem}"
     return ObjectiveSection(
@@ -75,7 +69,7 @@ def _section(
         pages=description.pages,
         chart=drawn,
         relative=tuple(r.symbol.name for r in field.relative),
-        batch=laid.said if laid else "",
+        batch=said,
         trouble=trouble,
     )
 

@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from goal_analysis.pictures.run_frames import Records
-from goal_analysis.vse.folder.run_folder import (
-    RESULT,
-    RunData,
-    RunError,
-    RunRecord,
-    identity,
-    read_log,
-    read_run,
-    run_folders,
-)
+from goal_analysis.vse.folder import run_folder as on_disk
+from goal_analysis.vse.folder.run_folder import RunData, RunError, RunRecord
 from goal_analysis.vse.loop.experiment import Experiment
 
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -72,14 +64,10 @@ class Group:
 
 
 def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
-    """The groups, in parts whose runs may be paired by seed.
+    """The groups of `gather_runs`, in parts whose runs may be paired by seed; the baseline's group decides first.
 
-    On the same data, they are the groups of one study, which `goal_analysis.study.runs.seed_jobs` put side by
-    side, or their experiments are the same but for name, objective, learning rate and seed.
-
-    Args:
-        groups: of `gather_runs`.
-        baseline: the label of the group that decides first what belongs to it.
+    On the same data, they are the groups of one study, which `goal_analysis.study.driver.seed_jobs` put side by side,
+    or their experiments are the same but for name, objective, learning rate and seed.
     """
     parts: list[list[Group]] = []
     for group in sorted(groups, key=lambda one: one.label != baseline):
@@ -92,7 +80,7 @@ def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> lis
 
 def _same_study(one: Group, other: Group) -> bool:
     def setting(group: Group) -> dict[str, Any]:
-        kept = {k: v for k, v in identity(group.runs[0].experiment).items() if k not in ("name", "objective", "seed")}
+        kept = on_disk.identity(replace(group.runs[0].experiment, name="any", objective="", seed=0))
         return kept | {"training": {k: v for k, v in kept["training"].items() if k != "learning_rate"}}
 
     def studies(group: Group) -> set[Path]:
@@ -108,7 +96,7 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
     folders: dict[Path, Path] = {}
     for path in paths:
         try:
-            for folder in run_folders(path):
+            for folder in on_disk.run_folders(path):
                 folders.setdefault(folder.resolve(), folder)
         except RunError as problem:
             faults.append(str(problem))
@@ -118,7 +106,8 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
         except (OSError, ValueError) as problem:
             faults.append(str(problem))
             continue
-        alike = read.setdefault(_but_for_the_seed(run), {})
+        same = on_disk.identity(replace(run.experiment, seed=0)), run.record.data.fingerprint
+        alike = read.setdefault(json.dumps(same, sort_keys=True, default=str), {})
         before = alike.setdefault(run.experiment.seed, run)
         if before is not run:
             faults.append(f"{folder}: got the run that {before.folder} holds too; the page shows the latter")
@@ -131,15 +120,17 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
 
 def read_one(folder: Path) -> Run:
     """The run in a folder."""
-    record = read_run(folder)
+    record, path = on_disk.read_run(folder), folder / on_disk.RESULT
     try:
-        result = json.loads((folder / RESULT).read_text("utf-8")) if (folder / RESULT).exists() else None
+        result = json.loads(path.read_text("utf-8")) if path.exists() else None
         return Run(
             folder=folder,
             record=record,
-            epochs=tuple(_measures(one) for one in read_log(folder) if one["kind"] == "epoch"),
+            epochs=tuple(_measures(one) for one in on_disk.read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
         )
+    except RunError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         said = f"no {problem}" if isinstance(problem, KeyError) else problem
         raise RunError(f"{folder}: got {said} but expected what a run writes") from problem
@@ -147,11 +138,6 @@ def read_one(folder: Path) -> Run:
 
 def _measures(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
-
-
-def _but_for_the_seed(run: Run) -> str:
-    same = identity(replace(run.experiment, seed=0))
-    return json.dumps([same, run.record.data.fingerprint], sort_keys=True, default=str)
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:

@@ -42,9 +42,7 @@ def with_active(loss: Objective) -> Objective:
 
 
 def is_continuous_loss(loss: Objective) -> bool:
-    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient; False
-    proves nothing.
-    """
+    """Whether a loss is proved to be continuous for any number of pairs, and stops no gradient."""
     if loss.detaches:
         return False
     for term in loss.terms:
@@ -85,9 +83,7 @@ def is_continuous_side(side: Side, similarity: Similarity) -> bool:
 
 
 def plane(term: Term, similarity: Similarity) -> tuple[sp.Expr, Region] | None:
-    """A term as a function of what its two sides hand over, and where they lie: the similarity of each pair, or an
-    aggregate that is continuous; None where an aggregate may jump.
-    """
+    """A term as a function of its sides' similarities, or continuous aggregates, and where these lie, or None."""
     if not term.plain:
         return None
     at: dict[sp.Symbol, sp.Expr] = {}

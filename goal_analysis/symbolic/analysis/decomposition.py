@@ -20,7 +20,6 @@ from goal_analysis.symbolic.proof.identity import (
     Ranges,
     Undecided,
     Witness,
-    factored_in_exponentials,
     find_witness,
     random_points,
     refute_zero,
@@ -149,9 +148,7 @@ class Contradiction:
 
 
 def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Factors | None, Contradiction | None]:
-    """T, P⁺ and P⁻ with T·P⁺ and T·P⁻ as given, or the contradiction that they lead to, or neither where neither was
-    found.
-    """
+    """T, P⁺ and P⁻ with T·P⁺ and T·P⁻ as given, or the contradiction that they lead to, or neither."""
     if positive.is_zero and negative.is_zero:
         return Factors(sp.S.Zero, sp.S.One, sp.S.One), None
     constant = {e for e in positive.atoms(step) | negative.atoms(step) if not e.has(s_p, s_n)}
@@ -167,10 +164,7 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
     if positive == 0 or negative == 0:
         ones = sp.Integer(positive != 0), sp.Integer(negative != 0)
         return _normalised(sp.Add(positive, negative), *ones, ranges), None
-    forms = (sp.factor_terms, bounded_factor)
-    if not positive.has(hinge, step) and not negative.has(hinge, step):
-        forms = (*forms, factored_in_exponentials)
-    for form in forms:
+    for form in (sp.factor_terms, bounded_factor):
         written_p, written_n = form(positive), form(negative)
         of_p, of_n = form(written_p / written_n).as_independent(s_n, as_Add=False)
         if not of_n.has(s_p):

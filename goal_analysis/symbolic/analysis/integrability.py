@@ -107,8 +107,7 @@ def _decided(field: WeightField, loss: Objective | None) -> Integrability:
     fields, tried = [], ""
     for what, gradient, ends in _fields(field, loss):
         ranges = {**tried_ranges(field, {*gradient}.union(*(w.free_symbols for w in gradient.values()))), **ends}
-        more_kinks = [e for weight in gradient.values() for e in poles(weight, field.region)]
-        result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]), more_kinks)
+        result = search(gradient, ranges, ends or dict.fromkeys(gradient, field.region[s_n]))
         if result.witness:
             reason = f"{what}{result.what} is {result.witness}"
             return replace(found, integrable=False, reason=reason, witness=result.witness)
@@ -135,7 +134,7 @@ def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
         region: where the verdict is to hold.
     """
     gradient = {x: settled(weight, region) for x, weight in gradient.items()}
-    result = search(gradient, ranges, region, [e for w in gradient.values() for e in poles(w, region)])
+    result = search(gradient, ranges, region)
     if result.witness:
         return Integrability(False, f"{result.what} is {result.witness}", witness=result.witness)
     unproved = next(_unproved(gradient, region), None)
@@ -171,9 +170,7 @@ _Field = tuple[str, _Gradient, Region]  # in words, the weights, and where they 
 
 
 def _fields(field: WeightField, loss: Objective | None) -> Iterator[_Field]:
-    """Fields of weights that are gradients if the objective's are: of one triplet, of what relative similarities join,
-    of aggregates, of several pairs.
-    """
+    """Fields of weights that are gradients if the objective's are, of one triplet, of aggregates, of several pairs."""
     yield "", {s_p: -field.positive, s_n: field.negative}, {}
     yield from _joined_by_relative(field)
     if loss is None:
@@ -240,9 +237,7 @@ def gradient_of_several(objective: Objective, positives: int, negatives: int) ->
 
 
 def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
-    """Why a loss that stops gradients has weights that are the gradient of another, summand by summand, and that loss;
-    None where that is not proved.
-    """
+    """Why a loss that stops gradients has the weights of another, summand by summand, and that loss."""
     reasons, total = [], sp.S.Zero
     for part in _summands(loss):
         factor = _multiple_of_undetached(part)
@@ -272,9 +267,7 @@ def _summands(loss: Objective) -> Iterator[Objective]:
 
 
 def _is_univariate(part: Objective) -> bool:
-    """Whether a loss of one side makes the weight of a pair a function of its own score, without poles, or that of all
-    pairs one function of their aggregate.
-    """
+    """Whether the weight of a pair is a function of its own score, or of one continuous aggregate, without poles."""
     (term,), similarity = part.terms, part.similarity
     if len(term.sides) > 1 or not part.plain:
         return False

@@ -128,9 +128,7 @@ def _vanishes_on(kink: sp.Expr, expression: sp.Expr, region: Region) -> bool:
 def _branches(
     kink: sp.Expr, expression: sp.Expr, where: sp.Expr = sp.S.One
 ) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Expr]]:
-    """The kink, the expression, and 1 where they are so, for every combination of signs at the steps inside of the
-    kink.
-    """
+    """The kink, the expression, and 1 where they are so, for every combination of signs inside of the kink."""
     inside = sorted(kink.atoms(step), key=lambda s: (len(s.atoms(step)), sp.default_sort_key(s)))
     if not inside:
         yield kink, expression, where

@@ -61,9 +61,7 @@ class _Primitive(sp.Function):
 
 
 def _sign(x: sp.Expr) -> int | None:
-    """The sign of a number whose digits show it, else None; SymPy's own search multiplies powers out, which can take
-    forever.
-    """
+    """The sign of a number whose digits show it, else None; SymPy's own search can take forever."""
     digits = x.evalf(2) if x.is_number and not x.is_Number else x
     told = digits.is_Rational or digits in (sp.oo, -sp.oo) or (digits.is_Float and digits._prec > 1)
     return bool(digits > 0) - bool(digits < 0) if told else None

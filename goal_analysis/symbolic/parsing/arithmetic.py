@@ -1,8 +1,7 @@
 """The arithmetic of formulas: SymPy's, refused before a number gets huge, complex or undefined.
 
 SymPy computes powers of numbers, factors what is under a root and looks for the sign of constants as soon as it builds
-an expression. So every operation is checked before SymPy does it, and its result is checked down to the last part.
-Where a constant lies is computed in mpmath's intervals, which enclose it rigorously.
+an expression. So every operation is checked before SymPy does it, and its result down to the last part.
 """
 
 from __future__ import annotations

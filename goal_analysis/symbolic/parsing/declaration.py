@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import sympy as sp
 
@@ -39,7 +39,6 @@ from goal_analysis.symbolic.parsing.formula import FormulaError, parse
 from goal_analysis.symbolic.typesetting import plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
-Value = TypeVar("Value", Objective, TripletWeight, PairWeights)
 Symbols = Mapping[str, sp.Expr]
 
 _SIDES = {"positives": (s_p, x_p), "negatives": (s_n, x_n)}
@@ -68,14 +67,13 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[Objective, ...]:
 def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     """Read the declaration of a loss.
 
-    The short form is a ``formula`` of s_p and s_n. The formula is applied to each triplet, or to the aggregates
-    that ``positives`` and ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap,
-    x_p and x_n, of the counts count_p and count_n and of further aggregates, and the sides ``positives`` and
-    ``negatives``, each an aggregator's name or a table of ``aggregator``, ``inner``, ``pool`` and, for those that
-    take one, ``temperature``. The table ``named`` holds such tables of the further aggregates, by the names that Φ
-    reads. Inner functions read s_p on the side of the positives, and s_n, or s_n with the own s_p, everywhere else.
-    ``total`` is a formula of the sum of an anchor's values of ``outer``. What a pair carries, a teacher's score, a
-    label or a rank, is y_p of a positive and y_n of another pair.
+    The short form is a ``formula`` of s_p and s_n, of each triplet or of the aggregates that ``positives`` and
+    ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap, x_p and x_n, of the counts
+    count_p and count_n and of further aggregates, and the sides ``positives`` and ``negatives``, each an aggregator's
+    name or a table of ``aggregator``, ``inner``, ``pool`` and, for those that take one, ``temperature``. The table
+    ``named`` holds such tables of the further aggregates. Inner functions read s_p on the side of the positives, and
+    s_n, or s_n with the own s_p, everywhere else. ``total`` is a formula of the sum of an anchor's values of ``outer``.
+    What a pair carries is y_p of a positive and y_n of another pair.
 
     Args:
         name: an identifier.
@@ -349,7 +347,7 @@ def _plain_number(number: Any) -> Any:
     return float(number) if isinstance(number, sp.Float) else str(number)
 
 
-def _checked(whose: str, value: Value, mapping: dict[str, Any], read: Callable[[Any], Value]) -> dict[str, Any]:
+def _checked(whose: str, value: object, mapping: dict[str, Any], read: Callable[[Any], Any]) -> dict[str, Any]:
     problem = f"{whose}: got what declarations cannot say"
     try:
         read_back = read(mapping)

@@ -176,11 +176,9 @@ class _Walk:
             raise self._error(node, str(reason)) from None
 
     def _error(self, node: ast.expr, problem: str) -> FormulaError:
-        start, end = map(self._place, (node.col_offset, node.end_col_offset))
+        offsets = (node.col_offset, node.end_col_offset)
+        start, end = (self._start + len(self._bytes[:offset].decode(errors="ignore")) for offset in offsets)
         return FormulaError(self._text, start, end, problem)
-
-    def _place(self, offset: int | None) -> int:
-        return self._start + len(self._bytes[:offset].decode(errors="ignore"))
 
     def _refuse(self, node: ast.expr) -> sp.Expr:
         expected = "numbers, names, functions, + - * / ** and a if s_n > s_p else b"
@@ -330,13 +328,8 @@ def _pointed_at(text: str, start: int, end: int) -> str:
     line = text[line_start:window_end]
     offset = len(before) + _columns(line[: start - line_start])
     carets = max(_columns(line[start - line_start : end - line_start]), 1)
-    return f"  {before}{''.join(map(_visible, line))}{after}\n  {' ' * offset}{'^' * carets}"
-
-
-def _visible(character: str) -> str:
-    if character == "\t":
-        return " "
-    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    visible = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line.replace("\t", " "))
+    return f"  {before}{''.join(visible)}{after}\n  {' ' * offset}{'^' * carets}"
 
 
 def _columns(text: str) -> int:

@@ -7,6 +7,7 @@ from sympy.integrals.manualintegrate import manualintegrate
 from sympy.integrals.rationaltools import ratint
 
 from goal_analysis.symbolic.language.primitives import PRIMITIVES, hinge, opened, s_n, s_p, sigmoid, softplus, step
+from goal_analysis.symbolic.proof.enclosures import sign_over
 from goal_analysis.symbolic.proof.evaluation import FUNCTIONS, UnsupportedFunction
 from goal_analysis.symbolic.proof.identity import Ranges, Undecided, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
@@ -17,17 +18,13 @@ MOST_DEGREE = 2  # ... and no quotients by polynomials of a higher degree, whose
 
 def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Expr | None:
     """F with ∂F/∂variable = ``expression`` almost everywhere, compared over ``ranges``, and F continuous, or None."""
-    total = _by_table(expression, variable)
-    if total is not None:
-        total = _with_real_logarithms(total, variable, ranges)
-    else:
-        total = sp.S.Zero
-        for term in sp.Add.make_args(_expanded(expression, variable)):
-            constant, rest = term.as_independent(variable, as_Add=False)
-            primitive = _of_product(rest, variable, ranges)
-            if primitive is None:
-                return None
-            total += constant * primitive
+    known, total = _by_table(expression, variable) is not None, sp.S.Zero
+    for term in [expression] if known else sp.Add.make_args(_expanded(expression)):
+        constant, rest = term.as_independent(variable, as_Add=False)
+        primitive = _of_product(rest, variable, ranges)
+        if primitive is None:
+            return None
+        total += constant * primitive
     try:
         wrong = refute_zero(sp.diff(total, variable) - expression, ranges)
     except (Undecided, UnsupportedFunction):
@@ -35,8 +32,8 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
     return None if wrong else total
 
 
-def _expanded(expression: sp.Expr, variable: sp.Symbol) -> sp.Expr:
-    """The expression as a sum of products. Quotients stay whole, and so do factors without the variable."""
+def _expanded(expression: sp.Expr) -> sp.Expr:
+    """The expression as a sum of products, whose quotients stay whole."""
     if not expression.has(hinge, step):
         return sp.expand(expression, power_exp=False, power_base=False, log=False)
     return sp.expand(opened(expression))
@@ -47,7 +44,7 @@ def _of_product(product: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> sp.Exp
         return product * variable
     steps = [f for f in sp.Mul.make_args(product) if isinstance(f, step)]
     if len(steps) == 1:
-        return _beyond_kink(sp.cancel(product / steps[0]), steps[0].args[0], variable, ranges)
+        return _beyond_kink(product.xreplace({steps[0]: sp.S.One}), steps[0].args[0], variable, ranges)
     found = _by_table(product, variable)
     if found is None and not steps:
         found = _by_sympy(product, variable)
@@ -59,13 +56,9 @@ def _beyond_kink(smooth: sp.Expr, inside: sp.Expr, variable: sp.Symbol, ranges: 
     slope = sp.diff(inside, variable)
     if slope.has(variable) or slope == 0:
         return None
-    kinks = sp.solve(inside, variable)
-    if not kinks:  # a slope that SymPy takes for zero
-        return None
-    (kink,) = kinks
     if smooth == 1:
         return hinge(inside) / slope
-    whole = _of_product(smooth, variable, ranges)
+    whole, kink = _of_product(smooth, variable, ranges), sp.expand(-inside.subs(variable, 0) / slope)
     return None if whole is None else step(inside) * bounded_factor(whole - whole.subs(variable, kink))
 
 
@@ -110,15 +103,8 @@ def _with_real_logarithms(found: sp.Expr, variable: sp.Symbol, ranges: Ranges) -
     """log|x| for log x: log x where x is positive over the range, log(−x) where it is negative, else ½·log x²."""
 
     def real(x: sp.Expr) -> sp.Expr:
-        if not x.has(variable) or x.is_positive:
-            return sp.log(x)
-        if x.is_polynomial(variable) and sp.degree(x, variable) == 1:
-            ends = [x.subs(variable, end) for end in ranges.get(variable, (sp.S.NegativeOne, sp.S.One))]
-            if all(end.is_nonnegative for end in ends):
-                return sp.log(x)
-            if all(end.is_nonpositive for end in ends):
-                return sp.log(-x)
-        return sp.log(x**2) / 2
+        sign = sign_over(x, {variable: ranges.get(variable, (sp.S.NegativeOne, sp.S.One))}) if x.has(variable) else 1
+        return sp.log(x * sign) if sign else sp.log(x**2) / 2
 
     return found.replace(sp.log, real)
 

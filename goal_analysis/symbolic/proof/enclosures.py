@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import sympy as sp
@@ -33,15 +34,13 @@ def sign_over(x: sp.Expr, region: Region) -> int:
     >>> sign_over(1 - s_n**2, unit), sign_over(sp.exp(s_p) - s_n - 2, unit), sign_over(s_p - s_n, unit)
     (1, 0, 0)
     """
-    if x.is_positive or x.is_negative:
-        return 1 if x.is_positive else -1
     found = _sign_of_factor(x, region)
     if found or not x.has(*region):
         return found
     sign = 1
     for factor in sp.Mul.make_args(sp.factor(x) if x.is_polynomial(*region) else x):
         base, power = factor.as_base_exp()
-        of_base = 1 if base.is_positive else -1 if base.is_negative else _sign_of_factor(base, region)
+        of_base = _sign_of_factor(base, region)
         if power.is_Integer:
             sign *= of_base if power % 2 else abs(of_base)
         else:
@@ -50,12 +49,11 @@ def sign_over(x: sp.Expr, region: Region) -> int:
 
 
 def _sign_of_factor(x: sp.Expr, region: Region) -> int:
+    if x.is_positive or x.is_negative:
+        return 1 if x.is_positive else -1
     variables = [s for s in region if x.has(s)]
-    if variables and all(sp.diff(x, s).is_number for s in variables):
-        # Affine: nowhere zero inside of the region if no corner is on the other side.
-        corners = [x]
-        for s in variables:
-            corners = [corner.subs(s, end) for corner in corners for end in region[s]]
+    corners = _corners(x, variables, region)
+    if corners:  # nowhere zero inside of the region if no corner is on the other side
         if any(corner.is_zero is not True for corner in corners):
             if all(corner.is_extended_nonnegative for corner in corners):
                 return 1
@@ -67,13 +65,19 @@ def _sign_of_factor(x: sp.Expr, region: Region) -> int:
     return _enclosed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in sorted(variables, key=str)))
 
 
+def _corners(x: sp.Expr, variables: Sequence[sp.Symbol], region: Region) -> list[sp.Expr]:
+    """The values of what is affine at the corners of the region."""
+    if not variables or not all(sp.diff(x, s).is_number for s in variables):
+        return []
+    return [x.subs(dict(zip(variables, ends, strict=True))) for ends in product(*(region[s] for s in variables))]
+
+
 def enclosure(x: sp.Expr, region: Region) -> tuple[sp.Expr, ...]:
     """Two numbers, which may be infinite, between which ``x`` certainly lies all over the region."""
     variables = [s for s in region if x.has(s)]
-    slopes = [sp.diff(x, s) for s in variables]
-    if len(variables) == 1 and slopes[0].is_number and not x.free_symbols - set(variables):
-        ends = [x.subs(variables[0], end) for end in region[variables[0]]]
-        return (ends[0], ends[1]) if slopes[0] > 0 else (ends[1], ends[0])
+    corners = _corners(x, variables, region)
+    if corners and all(corner.is_number and corner.is_extended_real for corner in corners):
+        return min(corners), max(corners)
     try:
         compiled = program([x], tuple(variables))
     except (UnsupportedFunction, ValueError):

@@ -1,6 +1,5 @@
 """Expressions as straight-line programs: one walk over the tree, one table of functions for every kind of number.
 
-`program` turns expressions into steps in which every shared subexpression occurs once. A table says what a step means.
 Here are the tables for Python's floats, for numbers of many digits and for intervals; other floors bring theirs.
 """
 
@@ -53,9 +52,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Program:
-    """A straight-line program: its inputs come first, then one value a step; operand i is input i, or step i −
-    len(inputs).
-    """
+    """A straight-line program; operand i is input i, or step i − len(inputs)."""
 
     inputs: tuple[sp.Symbol, ...]
     steps: tuple[Step, ...]
@@ -101,8 +98,7 @@ class _Walk:
     def __init__(self, inputs: tuple[sp.Symbol, ...]) -> None:
         self.inputs = len(inputs)
         self.places: dict[sp.Expr, int] = {symbol: i for i, symbol in enumerate(inputs)}
-        self.known: dict[tuple, int] = {}
-        self.steps: list[Step] = []
+        self.steps: dict[Step, int] = {}
 
     def place(self, e: sp.Expr) -> int:
         if e not in self.places:
@@ -138,10 +134,8 @@ class _Walk:
         terms = sorted(e.args, key=lambda term: (term.could_extract_minus_sign(), sp.default_sort_key(term)))
         total = self.place(terms[0])
         for term in terms[1:]:
-            if term.could_extract_minus_sign():
-                total = self._emit("sub", total, self.place(-term))
-            else:
-                total = self._emit("add", total, self.place(term))
+            minus = term.could_extract_minus_sign()
+            total = self._emit("sub" if minus else "add", total, self.place(-term if minus else term))
         return total
 
     def _product(self, e: sp.Mul) -> int:
@@ -168,11 +162,7 @@ class _Walk:
         return self._emit("pow", self.place(base), self.place(exponent))
 
     def _emit(self, operation: str, *operands: int, constant: sp.Expr | None = None) -> int:
-        key = (operation, operands, constant)
-        if key not in self.known:
-            self.steps.append(Step(operation, operands, constant))
-            self.known[key] = self.inputs + len(self.steps) - 1
-        return self.known[key]
+        return self.steps.setdefault(Step(operation, operands, constant), self.inputs + len(self.steps))
 
 
 def _log_of_sum(e: sp.Expr) -> sp.Expr | None:
@@ -191,9 +181,7 @@ def _log_of_sum(e: sp.Expr) -> sp.Expr | None:
 
 
 def _without_overflow(e: sp.Mul) -> sp.Expr:
-    """A product in which no exponential is infinite where another factor is zero: sigmoids and sums of exponentials
-    below the bar are taken into its exponent, and so is where a step is zero.
-    """
+    """A product in which no exponential is infinite where another factor is zero: that goes into its exponent."""
     exponent, others = sp.S.Zero, []
     for factor in e.args:
         base, power = factor.as_base_exp()

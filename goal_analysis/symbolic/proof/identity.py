@@ -19,7 +19,7 @@ import sympy as sp
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, opened, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, Program, program
-from goal_analysis.symbolic.proof.tidying import bounded_factor, bounded_factor_list, terms_multiplied_out
+from goal_analysis.symbolic.proof.tidying import bounded_factor_list, terms_multiplied_out
 
 Ranges = Mapping[sp.Symbol, tuple[sp.Rational, sp.Rational]]
 
@@ -57,9 +57,11 @@ def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
     return witness
 
 
-def find_witness(expression: sp.Expr, ranges: Ranges, points: int = POINTS) -> Witness | None:
-    """A point within ``ranges`` at which ``expression`` is certainly not zero: the clearest found."""
-    symbols = tuple(sorted(expression.free_symbols, key=str))
+def find_witness(
+    expression: sp.Expr, ranges: Ranges, points: int = POINTS, symbols: tuple[sp.Symbol, ...] = ()
+) -> Witness | None:
+    """The clearest point within ``ranges`` at which ``expression`` is certainly not zero; it names all ``symbols``."""
+    symbols = symbols or tuple(sorted(expression.free_symbols, key=str))
     compiled = program([expression], symbols)
     tried = list(random_points(symbols, ranges, points))
     by_size = sorted(tried, key=lambda point: -_size(compiled, point))
@@ -115,9 +117,7 @@ def cases(
     region: Region = MappingProxyType({}),
     settled: Mapping[sp.Expr, sp.Expr] = MappingProxyType({}),
 ) -> Iterator[sp.Expr]:
-    """``expression`` without kinks, once for every combination of signs at its steps that the region allows and that
-    are not ``settled``.
-    """
+    """``expression`` without kinks, for every combination of signs at its unsettled steps that the region allows."""
     expression = opened(expression).replace(step, lambda x: step(sp.expand(x).primitive()[1]))
     while not settled.keys().isdisjoint(expression.atoms(step)):
         expression = expression.xreplace(settled)
@@ -146,9 +146,7 @@ def _contradict(x: sp.Expr, y: sp.Expr) -> bool:
 
 
 def _smooth_part_vanishes(expression: sp.Expr) -> bool:
-    if expression == 0:
-        return True
-    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression, sp.sin, sp.cos))))
+    above = sp.numer(sp.together(_with_letters(_in_exponentials(expression))))
     if terms_multiplied_out(above) > MOST_TERMS:
         return False
     numerator = sp.expand(above)
@@ -169,12 +167,7 @@ def _with_letters(expression: sp.Expr) -> sp.Expr:
     return expression.xreplace(at)
 
 
-def factored_in_exponentials(expression: sp.Expr) -> sp.Expr:
-    """A smooth expression with its sigmoids and softpluses written with exp and log, in factors."""
-    return bounded_factor(sp.together(_in_exponentials(expression)))
-
-
-def _in_exponentials(expression: sp.Expr, *more: type[sp.Function]) -> sp.Expr:
+def _in_exponentials(expression: sp.Expr) -> sp.Expr:
     """A rational function of exponentials of single terms, of logarithms of factors, and of roots."""
 
     def log(x: sp.Expr) -> sp.Expr:
@@ -187,5 +180,5 @@ def _in_exponentials(expression: sp.Expr, *more: type[sp.Function]) -> sp.Expr:
             )
         )
 
-    spelt = expression.rewrite([sigmoid, softplus, logsumexp, *more], sp.exp)
+    spelt = expression.rewrite([sigmoid, softplus, logsumexp, sp.sin, sp.cos], sp.exp)
     return spelt.replace(sp.exp, lambda x: sp.exp(sp.expand(x)).expand(power_exp=True)).replace(sp.log, log)

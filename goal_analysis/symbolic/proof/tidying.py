@@ -20,9 +20,7 @@ MOST_DEGREE = 100  # ... nor those of a higher degree. An exponential with a con
 
 
 def tidy(weight: sp.Expr, similarity: Similarity) -> sp.Expr:
-    """``weight`` in its simplest form, without `detach`, and without a `hinge` or `step` of one sign over the
-    similarity's range.
-    """
+    """``weight`` in its simplest form, without `detach` and what has one sign over the similarity's range."""
     return simplest(settled(undetach(weight), similarity.region))
 
 
@@ -110,9 +108,7 @@ def terms_multiplied_out(e: sp.Expr) -> float:
 
 
 def degree_multiplied_out(e: sp.Expr) -> int:
-    """At most which degree ``e`` has as a polynomial, where an exponential of p/q·x is the p-th power of
-    that of x/q.
-    """
+    """At most which degree ``e`` has as a polynomial of exponentials too."""
     if e.is_Number:
         return 0
     if e.is_Add:

@@ -16,6 +16,7 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.language import display
 from goal_analysis.symbolic.language.aggregators import Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import interval_text
+from goal_analysis.symbolic.language.primitives import x_n, x_p
 from goal_analysis.symbolic.objective import Objective, Term
 from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
@@ -23,9 +24,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightFiel
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a page: a key for data, a label for people, the value, None of an open question, and a label in
-    LaTeX.
-    """
+    """One line of a page: a key for data, labels for people, and the value, None of an open question."""
 
     key: str
     label: str
@@ -63,9 +62,7 @@ def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> P
 
 
 def shape(loss: Objective) -> str:
-    """The terms in the pattern φ(A⁻ − A⁺), with the names of their aggregators, such as ``φ(logsumexp⁻ −
-    softmin⁺)``.
-    """
+    """The terms in the pattern φ(A⁻ − A⁺), such as ``φ(logsumexp⁻ − softmin⁺)``."""
     return " + ".join(map(_term_shape, loss.terms))
 
 
@@ -86,26 +83,19 @@ def _aggregator_text(side: Side) -> str:
 
 
 def _term_rows(term: Term, index: str) -> Iterable[Row]:
+    named = [one.symbol for one in term.named]
     yield Row(f"outer{index}", f"Φ{index}", term.effective_outer, rf"\Phi_{{{index}}}" if index else r"\Phi")
-    for sign, power, inner, name, side in (
-        ("⁻", "-", "h", "negatives", term.negatives),
-        ("⁺", "+", "k", "positives", term.positives),
-    ):
-        if side is not None:
-            over = f"A{sign}{index}: {_aggregator_text(side)} over {name} of"
-            aggregator = rf"\operatorname{{{_aggregator_text(side).replace('_', ' ')}}}"
-            label = rf"A^{{{power}}} = {aggregator}\, {inner}, \quad {inner}"
-            yield Row(f"{name}{index}", over, side.inner, label)
-            yield Row(
-                f"mining_{name}{index}",
-                f"mining weight of {name}{index and ' ' + index}",
-                side.aggregator.mining,
-            )
-    for one in term.named:
-        over = f"{one.name}{index}: {_aggregator_text(one.side)} over pairs of"
-        name = one.side.aggregator.name.replace("_", " ")
-        label = rf"{latex(one.symbol)} = \operatorname{{{name}}}\, h, \quad h"
-        yield Row(f"{one.name}{index}", over, one.side.inner, label)
+    for x, _, side in sorted(term.aggregates, key=lambda aggregate: [x_n, x_p, *named].index(aggregate[0])):
+        name, sign, letter, inner = _SIDES.get(x, (str(x), str(x), latex(x), "h"))
+        over = f"{sign}{index}: {_aggregator_text(side)} over {name if x in _SIDES else 'pairs'} of"
+        aggregator = rf"\operatorname{{{_aggregator_text(side).replace('_', ' ')}}}"
+        yield Row(f"{name}{index}", over, side.inner, rf"{letter} = {aggregator}\, {inner}, \quad {inner}")
+        if x in _SIDES:
+            which = f"{name}{index and ' ' + index}"
+            yield Row(f"mining_{name}{index}", f"mining weight of {which}", side.aggregator.mining)
+
+
+_SIDES = {x_n: ("negatives", "A⁻", "A^{-}", "h"), x_p: ("positives", "A⁺", "A^{+}", "k")}
 
 
 def weights_page(objective: Decomposition | WeightField) -> Page:

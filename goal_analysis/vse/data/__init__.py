@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Lt
 
-from goal_analysis.declarations import Words, read_options, read_value
+from goal_analysis.declarations import Table, Words, read_options, read_value
 from goal_analysis.vse.data.answers import Equal
 from goal_analysis.vse.data.precomp import precomp_splits
 from goal_analysis.vse.data.rows import ALL, caption_splits, is_saved_dataset
@@ -21,7 +21,6 @@ from goal_analysis.vse.data.split import FOLDS, DataError, RetrievalData, Split
 
 __all__ = ["DATASETS", "DataSet", "load", "load_split", "load_splits", "carry_options", "kind_of"]
 
-NEGATIVES: Equal = "negatives"
 CAPTIONS = "captions"
 FOLDER = "/"  # stands among the suffixes of a `DataSet` for a folder
 
@@ -87,7 +86,7 @@ def load_splits(
     *,
     kind: str | None = None,
     skip_bad: bool = False,
-    equal_captions: Equal = NEGATIVES,
+    equal_captions: Equal = "negatives",
     fold: int | None = None,
     **options: Any,
 ) -> dict[str, Callable[[], Split]]:
@@ -105,10 +104,12 @@ def load_splits(
         fold: see `load`.
         options: those of the kind of data set.
     """
+    chosen = kind_of(source) if kind is None else kind
     try:
         equal = read_value(Equal, equal_captions, "data: equal_captions")  # pyright: ignore[reportArgumentType]
         read_value(Fold, fold, "data: fold")  # pyright: ignore[reportArgumentType]
-        dataset, options = _checked(source, kind, options)
+        dataset = Table({"kind": chosen}, "data").choice("kind", DATASETS)
+        options = read_options(dataset.load, options, f"data: {chosen}", after=1)
     except ValueError as problem:
         raise DataError(str(problem)) from problem
     found = dataset.load(source, skip_bad=skip_bad, **options)
@@ -122,11 +123,7 @@ def load_splits(
             raise DataError(f"{given} but expected {FOLDS} at least for {FOLDS} folds")
         within = rows % FOLDS == fold
         found = {name: partial(train.subset, rows[of]) for name, of in (("train", ~within), ("dev", within))}
-    return {name: partial(_named, name, get, equal) for name, get in found.items()}
-
-
-def _named(name: str, get: Callable[[], Split], equal: Equal) -> Split:
-    return replace(get(), name=name, equal=equal)
+    return {name: lambda name=name, get=get: replace(get(), name=name, equal=equal) for name, get in found.items()}
 
 
 def load_split(source: Any, name: str, **options: Any) -> Split:
@@ -162,14 +159,6 @@ def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]
 
 def _is_name(source: str) -> bool:
     return source in DATASETS and not DATASETS[source].suffixes
-
-
-def _checked(source: Any, kind: str | None, options: Mapping[str, Any]) -> tuple[DataSet, dict[str, Any]]:
-    """The kind of a data set, and its checked options."""
-    chosen = kind_of(source) if kind is None else kind
-    if not isinstance(chosen, str) or chosen not in DATASETS:  # a table may say anything
-        raise DataError(f"data: kind: got {chosen!r} but expected one of {', '.join(DATASETS)}")
-    return DATASETS[chosen], read_options(DATASETS[chosen].load, options, f"data: {chosen}", after=1)
 
 
 def kind_of(source: Any) -> str:

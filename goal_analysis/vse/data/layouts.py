@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from goal_analysis.vse.data.pictures import arrow_columns, is_dataset
-from goal_analysis.vse.data.split import BadRow, DataError, read_bytes
-from goal_analysis.vse.data.table import SHOWN, delimited_rows, is_delimited
+from goal_analysis.vse.data.split import BadRow, DataError, is_text, read_bytes
 from goal_analysis.vse.models.text import import_extra
+
+SEPARATORS = (",", "\t", "|", ";")
+SHOWN = 40
 
 IMAGE = ("filepath", "image", "image_name", "filename", "file_name", "image_path", "path", "file", "image_id", "img_id")
 CAPTION = ("title", "caption", "captions", "comment", "text", "sentence", "sentences", "raw", "description")
@@ -90,15 +93,19 @@ class Layout:
     kinds: Callable[[Any], Mapping[str, str]] | None = None
 
 
-def read_content(path: Path) -> Any:
+MOST_ROWS = 5_000_000
+"""Of a table, unless data ask for more: a small file may say that it has any number."""
+
+
+def read_content(path: Path, most_rows: int = MOST_ROWS) -> Any:
     """The content of a file, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote, as `Layout` takes
     it; by its splits where it has several.
     """
     if path.is_dir():
-        return _with(path, "datasets", lambda package: package.load_from_disk(str(path)))
+        return _with(path, "datasets", lambda package: _bounded(package.load_from_disk(str(path)), most_rows))
     found = read_bytes(path)
     if path.suffix == ".parquet" or found[:4] == b"PAR1":
-        return _with(path, "pyarrow.parquet", lambda package: package.read_table(path))
+        return _with(path, "pyarrow.parquet", lambda package: _bounded(package.ParquetFile(path), most_rows).read())
     text = found.decode("utf-8-sig", errors="surrogateescape")
     if text.lstrip()[:1] not in ("[", "{") and path.suffix not in (".json", ".jsonl"):
         return text
@@ -110,21 +117,21 @@ def read_content(path: Path) -> Any:
         raise DataError(f"{path}: got a file that is no JSON: {error}") from error
 
 
+def _bounded(table: Any, most_rows: int) -> Any:
+    metadata = getattr(table, "metadata", None)
+    parts = table.values() if isinstance(table, Mapping) else [table]
+    count = metadata.num_rows if metadata is not None else max(map(len, parts))
+    if count > most_rows:
+        raise ValueError(f"it has {count:,} rows but expected {most_rows:,} at most, which data.most_rows sets")
+    return table
+
+
 def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:
     found = import_extra(package, str(path), package.partition(".")[0])
     try:
         return read(found)
     except Exception as error:  # a damaged file fails in whatever way its reader does
         raise DataError(f"{path}: got a table that cannot be read: {error}") from error
-
-
-def recognised(where: str, content: Any) -> Layout:
-    """The layout of a content; a DataError where it is in none."""
-    for layout in LAYOUTS:
-        if layout.matches(content):
-            return layout
-    shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
-    raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(layout.title for layout in LAYOUTS)}")
 
 
 def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | None]) -> Entries:
@@ -224,6 +231,52 @@ def _table(content: str, columns: Columns) -> Entries:
             yield number, problem
 
 
+def delimited_rows(text: str) -> tuple[list[str], str, Iterator[tuple[int, list[str] | BadRow]]]:
+    """The names of the columns, the separator, and every row by its number: the fields, or what is wrong with it.
+
+    Fields are those of RFC 4180 (Shafranovich, 2005, https://www.rfc-editor.org/rfc/rfc4180): one in quotes may hold
+    separators, quotes and line breaks. The separator is the one that the header has most often; beside ``|`` quotes are
+    characters like others, and blanks around fields are none of them. A row has the number of the line on which it
+    begins, from 0 after the header; blank lines count, but are no rows. Where a field in quotes does not end as it
+    should, one line is a bad row.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    start = next((k for k, line in enumerate(lines) if line.strip()), 0)
+    separator = max(SEPARATORS, key=lines[start].count)
+    header = next((fields for _, fields in _fields(lines[: start + 1], start, separator)), [])
+    if not isinstance(header, list) or not header or not is_text(lines[start]):
+        raise DataError(f"got the header {lines[start][:SHOWN]!r} but expected names of columns in UTF-8")
+    rows = _fields(lines, start + 1, separator)
+    return [name.strip() for name in header], separator, ((number - start - 1, fields) for number, fields in rows)
+
+
+def _fields(lines: list[str], start: int, separator: str) -> Iterator[tuple[int, list[str] | BadRow]]:
+    plain, torn = separator == "|", False
+    quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    while start < len(lines):
+        first, ended = start, (f"{lines[k]}\n" for k in range(start, len(lines)))
+        reader = csv.reader(ended, delimiter=separator, strict=True, quoting=quoting)
+        try:
+            for fields in reader:
+                line, begun, start = lines[start], start, first + reader.line_num
+                # Here a field in quotes may end that began on a line before.
+                is_end = line.count('"') % 2 == 1 and f'"{separator}' in line.replace(" ", "") + separator
+                if torn and start - begun == 1 and is_end:
+                    torn, wrong = False, "got the end of a field in quotes that began on a line before"
+                    yield begun, BadRow(f"{wrong} but expected quotes in a field doubled: {line[:SHOWN]!r}")
+                elif line.strip(" \t") or separator in line:
+                    yield begun, [field.strip() for field in fields] if plain else fields
+        except csv.Error as error:
+            line = lines[start]
+            wrong = "got a field that goes on after the quote that closes it but expected quotes in it doubled"
+            if first + reader.line_num - start > 1 or "end of data" in str(error):
+                wrong = "got a quote that is not closed but expected quotes in a field doubled"
+            elif len(line) > csv.field_size_limit():
+                wrong = f"got fields that cannot be read ({error}) but expected shorter ones"
+            yield start, BadRow(f"{wrong}: {line[:SHOWN]!r}")
+            torn, start = True, start + 1
+
+
 def _kinds(content: Any) -> dict[str, str]:
     schema = content.features.arrow_schema if is_dataset(content) else content.schema
 
@@ -269,7 +322,7 @@ LAYOUTS = (
     ),
     Layout(
         "a table",
-        lambda c: isinstance(c, str) and is_delimited(c),
+        lambda c: isinstance(c, str) and any(s in c.lstrip().partition("\n")[0] for s in SEPARATORS),
         _table,
         lambda c: dict.fromkeys(delimited_rows(c)[0], "text"),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from jaxtyping import Float32
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.split import (
     HASHED_WHOLE,
     SAMPLED_ROWS,
@@ -109,7 +110,7 @@ class StoredImages(Images):
         """A picture as it is, in RGB; one that cannot be decoded is a `BadRow`."""
         value = self._value(row)
         try:
-            with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
+            with Image.open(io.BytesIO(value) if isinstance(value, bytes) else regular(value)) as image:
                 return _rgb(image)
         except MemoryError:
             raise
@@ -122,6 +123,10 @@ class StoredImages(Images):
         whole = sum(sizes) <= HASHED_WHOLE if self.names else len(self) <= SAMPLED_ROWS
         rows = range(len(self)) if whole else spread(len(self), SAMPLED_ROWS).tolist()
         return digest(str(self.shape), "\n".join(self.names), str(sizes), *map(self._content, rows))
+
+    def files(self) -> Iterable[Path]:
+        """Those of all rows, where images are in files."""
+        return map(self.path, range(len(self.names)))
 
     def path(self, row: int) -> Path:
         """The file of an image."""
@@ -165,7 +170,7 @@ class StoredImages(Images):
 
 
 def _array(path: Path) -> np.ndarray:
-    found = np.load(path, allow_pickle=False)
+    found = np.load(regular(path), allow_pickle=False)
     if isinstance(found, np.ndarray):
         return found
     with found:

@@ -1,13 +1,11 @@
 """Features computed beforehand, in the layout that VSE++ and SCAN published.
 
 ``{folder}/{train,dev,test,testall}_{ims.npy,caps.txt,ids.txt}``: the images' features, pooled or of regions; the
-captions, one a line; and optionally a number per image. There are either five captions of each image, on consecutive
-lines, or as many captions as rows. In the latter case a row is an image of its own, unless the rows come in fives that
-are equal (or have one number in ``ids.txt``): then each image stands there five times, as VSE++ published it.
+captions, one a line; and optionally a number per image, or per caption. There are five captions of each image, or any
+number where a caption's number tells; or one of each row, where rows that come in equal fives are one image each.
 
-"VSE++: Improving Visual-Semantic Embeddings with Hard Negatives" (Faghri, Fleet, Kiros and Fidler, 2018,
-https://arxiv.org/abs/1707.05612); "Stacked Cross Attention for Image-Text Matching" (Lee, Chen, Hua, Hu and He, 2018,
-https://arxiv.org/abs/1803.08024).
+VSE++: Faghri, Fleet, Kiros and Fidler, 2018, https://arxiv.org/abs/1707.05612; SCAN: Lee, Chen, Hua, Hu and He, 2018,
+https://arxiv.org/abs/1803.08024.
 """
 
 from __future__ import annotations
@@ -24,7 +22,9 @@ import numpy as np
 from jaxtyping import Integer, Shaped
 from numpy.lib import format as npy
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.split import (
+    LONGEST,
     ArrayImages,
     BadRow,
     ChosenImages,
@@ -83,7 +83,7 @@ def open_features(path: Path) -> tuple[ArrayImages, int]:
     header promises; a file that was cut off has fewer.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with regular(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python 2 wrote, as the published features' are
             version = npy.read_magic(file)
             readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -111,7 +111,7 @@ def open_features(path: Path) -> tuple[ArrayImages, int]:
 
 
 def precomp_splits(
-    source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit | None = None
+    source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit = LONGEST
 ) -> dict[str, Callable[[], Split]]:
     """The splits of which a folder has the images, each as a function that opens it; nothing but captions is loaded.
 
@@ -124,7 +124,7 @@ def precomp_splits(
     return {name: partial(load_split, folder, name, skip_bad, longest) for name in there}
 
 
-def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit | None = None) -> Split:
+def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit = LONGEST) -> Split:
     """One split of a folder; see `precomp_splits`."""
     path, text, numbered = (folder / f"{name}_{end}" for end in ("ims.npy", "caps.txt", "ids.txt"))
     images, promised = open_features(path)

@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import Ge
 
 from goal_analysis.declarations import read_value
-from goal_analysis.vse.data.layouts import Columns, Entry, read_content, recognised
+from goal_analysis.vse.data.layouts import LAYOUTS, MOST_ROWS, SHOWN, Columns, Entry, read_content
 from goal_analysis.vse.data.pictures import (
     ARRAYS,
     PICTURES,
@@ -31,7 +31,7 @@ from goal_analysis.vse.data.pictures import (
     is_file,
     path_inside,
 )
-from goal_analysis.vse.data.split import BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
+from goal_analysis.vse.data.split import LONGEST, BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
 
 SPLITS = {"train": "train", "restval": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
 ALL = "all"  # the split of rows that are in none
@@ -90,7 +90,8 @@ def caption_splits(
     split: str | Mapping[str, Any] | None = None,
     size: Side = SIZE,
     decode: bool = True,
-    longest: Limit | None = None,
+    longest: Limit = LONGEST,
+    most_rows: Annotated[int, Ge(1)] = MOST_ROWS,
 ) -> dict[str, Callable[[], Split]]:
     """Read the captions of a file, or of a folder or `Dataset` of Hugging Face's; images are read when they are needed.
 
@@ -101,7 +102,7 @@ def caption_splits(
 
     ``skip_bad`` leaves out, with a `DataWarning` that counts them, rows that are none, unknown splits, images that are
     missing or cannot be decoded, each being decoded for that unless ``decode`` is false, and captions that are empty,
-    not in UTF-8 or longer than ``longest`` allows.
+    not in UTF-8 or longer than ``longest`` allows. A table with more than ``most_rows`` is refused before it is read.
     """
     path = Path(source) if isinstance(source, str | Path) else Path("dataset")
     table = None if isinstance(split, str | None) else read_value(Splits, split, f"{path}: split")
@@ -116,7 +117,7 @@ def caption_splits(
         if file is None:
             continue
         of = beside(path, file)
-        content = read_content(of) if isinstance(source, str | Path) else source
+        content = read_content(of, most_rows) if isinstance(source, str | Path) else source
         parts = content if isinstance(content, Mapping) and all(map(is_dataset, content.values())) else {"": content}
         for own, part in parts.items():
             known = name or ("" if "split" in getattr(part, "features", ()) else SPLITS.get(str(own), str(own)))
@@ -131,11 +132,9 @@ def caption_splits(
             given = f"got {row.image[1]} in {row.split} and {seen[row.image]}"
             raise DataError(f"{row.where}: {given} but expected one split")
         by_split.setdefault(row.split, {}).setdefault(row.image, []).append(row)
-
-    def make(name: str) -> Split:
-        return _split(name, [*by_split[name].values()], ", ".join(titles), size, skip_bad, decode, longest)
-
-    return {name: partial(make, name) for name in sorted(by_split, key=[*SPLITS.values(), *by_split].index)}
+    options = (", ".join(titles), size, skip_bad, decode, longest)
+    names = sorted(by_split, key=[*SPLITS.values(), *by_split].index)
+    return {name: partial(_split, name, [*by_split[name].values()], *options) for name in names}
 
 
 def beside(path: Path, file: str | Path) -> Path:
@@ -150,7 +149,7 @@ def _split(
     size: int,
     skip_bad: bool,
     decode: bool,
-    longest: Limit | None,
+    longest: Limit,
 ) -> Split:
     rows, firsts = [row for found in by_image for row in found], [found[0] for found in by_image]
     where, faults = tuple(row.where for row in firsts), {}
@@ -161,10 +160,10 @@ def _split(
         folder = os.path.commonpath([os.path.abspath(row.image[0]) for row in firsts])
         names = tuple(Path(os.path.relpath(row.image[0], folder), row.image[1]).as_posix() for row in firsts)
         images = StoredImages(folder, names, size, where)
-        missing = [k for k in range(len(names)) if not images.has_file(k)]
         faults = {
-            k: BadRow(f"{where[k]}: got {firsts[k].image[1]} but expected a file in {firsts[k].image[0]}")
-            for k in missing
+            k: BadRow(f"{row.where}: got {row.image[1]} but expected a file in {row.image[0]}")
+            for k, row in enumerate(firsts)
+            if not images.has_file(k)
         }
     if skip_bad and decode:
         faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
@@ -183,7 +182,10 @@ def _read(
 
     With ``skip_bad`` bad rows are left out, with a `DataWarning` that counts them, unless all are bad.
     """
-    layout = recognised(where, content)
+    layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
+    if layout is None:
+        shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
+        raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(known.title for known in LAYOUTS)}")
     title, rows, faults = layout.title, [], []
     try:
         if layout.kinds is not None:

@@ -133,20 +133,15 @@ def render(
     """A picture of each scene; what a scene leaves open (shade, exact place, tilt) is drawn at random."""
     found = np.empty((len(scenes), 3, SIDE, SIDE), dtype=np.uint8)
     for picture, scene in zip(found, scenes, strict=True):
-        canvas = _ground(rng)
+        across, slope = np.linspace(-1, 1, SIDE), rng.uniform(-0.08, 0.08, (3, 2, 1, 1))
+        tint = rng.uniform(0.38, 0.68) + rng.uniform(-0.03, 0.03, (3, 1, 1))
+        canvas = tint + slope[:, 0] * across + slope[:, 1] * across[:, None]
         for thing in scene:
             if thing[SHAPE] != ABSENT:
                 _draw(canvas, thing, rng)
         canvas += rng.normal(0, 0.02, canvas.shape)
         picture[:] = np.rint(canvas.clip(0, 1) * 255)
     return found
-
-
-def _ground(rng: np.random.Generator) -> Float64[np.ndarray, "3 64 64"]:
-    across = np.linspace(-1, 1, SIDE)
-    slope = rng.uniform(-0.08, 0.08, (3, 2, 1, 1))
-    tint = rng.uniform(0.38, 0.68) + rng.uniform(-0.03, 0.03, (3, 1, 1))
-    return tint + slope[:, 0] * across + slope[:, 1] * across[:, None]
 
 
 def _draw(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from annotated_types import Ge
 from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 
+from goal_analysis.files import regular
 from goal_analysis.vse.data.answers import Answers, Equal
 
 Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
@@ -56,12 +58,18 @@ class Limit:
         >>> Limit(words=3, characters=8).cut("a dog runs along the beach")
         'a dog ru'
         """
-        words = caption if self.words is None else " ".join(caption.split()[: self.words])
-        return words[: self.characters].rstrip()
+        if self.words is not None and len(caption) > self.words:
+            words = caption.split()
+            caption = " ".join(words[: self.words]) if len(words) > self.words else caption
+        return caption if self.characters is None else caption[: self.characters].rstrip()
 
     def __str__(self) -> str:
         limits = {"words": self.words, "characters": self.characters}
         return " and ".join(f"up to {most} {of}" for of, most in limits.items() if most is not None)
+
+
+LONGEST = Limit(10_000, 100_000, "refuse")
+"""What no caption is longer than unless data ask for more: a batch is as wide as its longest."""
 
 
 @runtime_checkable
@@ -87,6 +95,10 @@ class Images(Protocol):
     def fingerprint(self) -> str:
         """Sixteen digits that change with the content."""
         ...
+
+    def files(self) -> Iterable[Path]:
+        """The files that images are read from when they are needed."""
+        return ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +153,11 @@ class ArrayImages(Images):
                 found = found.astype(np.float32)
         return torch.from_numpy(found).float()
 
+    def files(self) -> Iterable[Path]:
+        """The file of an array that is not in memory."""
+        path = getattr(self.array, "path", "")
+        return (Path(path),) if path else ()
+
     def not_finite(self) -> list[int]:
         """The rows with a number that is not finite; all are read, a piece at a time."""
         width = math.prod(self.shape[1:]) * self.array.dtype.itemsize
@@ -172,6 +189,10 @@ class ChosenImages(Images):
         """These rows of the chosen; see `Images`."""
         return self.images.batch(self.rows[np.asarray(rows)])
 
+    def files(self) -> Iterable[Path]:
+        """Those of all images."""
+        return self.images.files()
+
     def fingerprint(self) -> str:
         """A hash of all the images and of the choice."""
         return digest(self.images.fingerprint(), self.rows.tobytes())
@@ -179,9 +200,7 @@ class ChosenImages(Images):
 
 def spread(count: int, most: int) -> Int64[np.ndarray, " rows"]:
     """Row numbers below the count, ``most`` of them at even distances, with the first and the last."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).astype(np.int64)
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[np.ndarray, " piece"]]:
@@ -193,12 +212,9 @@ def pieces(rows: Int64[np.ndarray, " rows"], size: int = 256) -> Iterator[Int64[
 def check_finite(values: Float[Tensor, "batch ..."], rows: Integer[np.ndarray, " batch"], source: str) -> None:
     """Raise a DataError that names the row of the source with the first number that is NaN or infinite."""
     # One sum is quicker than a look at every number; only where it is not finite do the numbers decide.
-    if bool(values.sum().isfinite()):
-        return
-    wrong = (~values.isfinite()).flatten(1).any(1).nonzero()
-    if len(wrong):
-        row = int(rows[int(wrong[0])])
-        raise DataError(f"{source}: row {row}: got a number that is not finite but expected finite numbers")
+    wrong = [] if values.sum().isfinite() else (~values.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist()
+    if wrong:
+        raise DataError(f"{source}: row {rows[wrong[0]]}: got a number that is not finite but expected finite numbers")
 
 
 def digest(*parts: str | bytes) -> str:
@@ -261,9 +277,8 @@ class Split:
             raise DataError(f"{self.name}: got {len(self.captions)} captions of {len(self.image_of)} images' rows")
         if not self.captions:
             raise DataError(f"{self.name}: got no captions but expected at least one")
-        for row, caption in enumerate(self.captions):
-            if not caption.strip():
-                raise DataError(f"{self.name}: caption {row}: got an empty line but expected words")
+        for row in (row for row, caption in enumerate(self.captions) if not caption.strip()):
+            raise DataError(f"{self.name}: caption {row}: got an empty line but expected words")
         # The first image first, then the same or the next one up to the last: all of them, and in order.
         steps = np.diff(self.image_of, prepend=-1)
         wrong = [*np.flatnonzero((steps < 0) | (steps > 1)), *np.flatnonzero(steps[:1] != 1)]
@@ -287,18 +302,16 @@ class Split:
             raise DataError(f"{self.name}: got image {row} but expected a row below {len(self.images)}")
         if len(np.unique(rows)) != len(rows):
             raise DataError(f"{self.name}: got an image twice but expected every image once")
-        first = np.searchsorted(self.image_of, rows, side="left")
-        last = np.searchsorted(self.image_of, rows, side="right")
-        if captions is not None:
-            last = np.minimum(last, first + captions)
+        first, last = (np.searchsorted(self.image_of, rows, side=side) for side in ("left", "right"))
+        last = last if captions is None else np.minimum(last, first + captions)
         kept = [i for a, b in zip(first, last, strict=True) for i in range(a, b)]
         return replace(
             self,
             images=ChosenImages(self.images, rows),
             captions=tuple(self.captions[i] for i in kept),
             image_of=np.repeat(np.arange(len(rows)), last - first),
-            names=tuple(self.names[row] for row in rows) if self.names else (),
-            keys=tuple(self.keys[i] for i in kept) if self.keys else (),
+            names=tuple(self.names[row] for row in rows if self.names),
+            keys=tuple(self.keys[i] for i in kept if self.keys),
         )
 
     @cached_property
@@ -333,6 +346,15 @@ class RetrievalData:
         """Those that are there."""
         return tuple(split for split in (self.train, self.dev, self.test) if split is not None)
 
+    def stamps(self) -> dict[Path, tuple[int, ...]]:
+        """Inode, size and time of every file that images are read from; nothing of one that is gone."""
+        found: dict[Path, tuple[int, ...]] = {}
+        for path in (path for split in self.splits() for path in split.images.files()):
+            with suppress(OSError):
+                of = path.stat()
+                found[path] = of.st_ino, of.st_size, of.st_mtime_ns
+        return found
+
     def fingerprint(self) -> str:
         """A hash of the images and captions of all splits."""
         return digest(*(split.fingerprint() for split in self.splits()))
@@ -349,7 +371,7 @@ def make_split(
     where: Sequence[str],
     image_faults: Mapping[int, BadRow],
     skip_bad: bool,
-    longest: Limit | None = None,
+    longest: Limit = LONGEST,
 ) -> Split:
     """The split; with ``skip_bad`` what is left of it without images with faults, images without captions, and captions
     that are empty, not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
@@ -358,15 +380,15 @@ def make_split(
     """
     texts, wrong, cut = list(captions), {}, []
     for k, caption in enumerate(captions):
-        short = caption if longest is None else longest.cut(caption)
+        short = longest.cut(caption)
         if not caption:
             wrong[k] = BadRow(f"{where[k]}: got an empty caption but expected words")
         elif not is_text(caption):
             wrong[k] = BadRow(f"{where[k]}: got {caption[:40]!r}, which is not in UTF-8, but expected words")
-        elif longest is not None and short != caption:
+        elif short != caption:
             size = f"{where[k]}: got a caption of {len(caption.split())} words, {len(caption)} characters"
             if longest.over == "refuse":
-                wrong[k] = BadRow(f"{size} but expected {longest}")
+                wrong[k] = BadRow(f"{size} but expected {longest}, which data.longest sets")
             else:
                 cut.append(BadRow(f"{size}, which is cut"))
                 texts[k] = short
@@ -392,10 +414,7 @@ def make_split(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file; bytes that are not UTF-8 become lone surrogates.
-
-    A line ends with a line feed, with or without a carriage return before it, and with nothing else.
-    """
+    """The lines of a text file, which line feeds alone end; bytes that are not UTF-8 become lone surrogates."""
     lines = read_bytes(path).decode("utf-8-sig", errors="surrogateescape").split("\n")
     return [line.strip() for line in (lines if lines[-1] else lines[:-1])]
 
@@ -403,7 +422,7 @@ def read_lines(path: Path) -> list[str]:
 def read_bytes(path: Path) -> bytes:
     """What a file holds; a DataError says why it cannot be read."""
     try:
-        return path.read_bytes()
+        return regular(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: got a file that cannot be read: {error.strerror}") from error
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import json_text, whole_folder
+from goal_analysis.files import json_text, regular, whole_folder
 from goal_analysis.vse.loop.experiment import Count
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -148,7 +148,19 @@ def load(folder: Path, step: int) -> Checkpoint:
     """The checkpoint of this step; a CheckpointError says what is missing or damaged, and which others there are."""
     path = folder / _name(step)
     try:
-        return _read(path, step)
+        record = json.loads(regular(path / STATE).read_text("utf-8"))
+        sums = record["sha256"]
+        if not {MODEL, OPTIMIZER} <= sums.keys() <= {MODEL, OPTIMIZER, STATE}:
+            raise CheckpointError(f"{path / STATE}: got the files {list(sums)} but expected {MODEL} and {OPTIMIZER}")
+        for name, expected in sums.items():
+            found = _sum_of_state(record) if name == STATE else _sum(path / name)
+            if found != expected:
+                given = f"{path / name}: got SHA-256 {found[:12]}…"
+                raise CheckpointError(f"{given} but expected {expected[:12]}…, as it was written")
+        progress = read_value(Progress, record["state"], "state")
+        if not record["step"] == progress.step == step:
+            raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
+        return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
         own = isinstance(problem, CheckpointError)
         said = problem if own else f"{path}: got {problem!r} but expected a checkpoint"
@@ -168,28 +180,12 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
-def _read(path: Path, step: int) -> Checkpoint:
-    record = json.loads((path / STATE).read_text("utf-8"))
-    sums = record["sha256"]
-    if not {MODEL, OPTIMIZER} <= sums.keys() <= {MODEL, OPTIMIZER, STATE}:
-        raise CheckpointError(f"{path / STATE}: got the files {list(sums)} but expected {MODEL} and {OPTIMIZER}")
-    for name, expected in sums.items():
-        found = _sum_of_state(record) if name == STATE else _sum(path / name)
-        if found != expected:
-            given = f"{path / name}: got SHA-256 {found[:12]}…"
-            raise CheckpointError(f"{given} but expected {expected[:12]}…, as it was written")
-    progress = read_value(Progress, record["state"], "state")
-    if not record["step"] == progress.step == step:
-        raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
-    return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))
-
-
 def _name(step: int) -> str:
     return f"step-{step:08d}"
 
 
 def _sum(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,7 +20,6 @@ from goal_analysis.files import write_json, write_whole
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.answers import TaughtMatches
-from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
 from goal_analysis.vse.folder.run_folder import (
@@ -37,11 +36,11 @@ from goal_analysis.vse.folder.run_folder import (
     read_record,
     read_run,
 )
+from goal_analysis.vse.loop.batches import pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.optimizer import make_optimizer
 from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
-from goal_analysis.vse.loop.training import Report, steps_of_epoch, train
+from goal_analysis.vse.loop.training import Report, make_optimizer, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.text import Tokenizer
@@ -62,11 +61,9 @@ class TrainedModel:
     step: int
     shape: tuple[int, ...]
 
-    def load_split(
-        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
-    ) -> Split:
-        """A split of the run's data, or of others that are read as those are."""
-        found = self.experiment.load_split(name, data, skip_bad, equal_captions)
+    def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
+        """A split of the run's data, or of others that are read as those are; see `Experiment`."""
+        found = self.experiment.load_split(name, data, **more)
         self.check_images(found.images)
         return found
 
@@ -103,8 +100,9 @@ def run_experiment(
             check_same(folder, experiment)
             check_data(folder, data)
             checkpoint, _ = newest(folder / CHECKPOINTS)
-            if checkpoint is not None and checkpoint.progress.best_step is not None:
-                _epoch_that_ended(folder, checkpoint.progress.best_step)
+            if checkpoint is not None:
+                step = checkpoint.progress.step
+                _check_log(folder, step, step // steps_of_epoch(experiment.training, len(data.train)))
         elif leads and steps(folder / CHECKPOINTS):
             given = f"{folder}: got checkpoints without {RUN}, which says what was run"
             raise RunError(f"{given}, but expected an empty folder, or a whole run")
@@ -123,10 +121,19 @@ def run_experiment(
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
+        stamps = data.stamps()
+
+        def checked(record: Mapping[str, Any]) -> None:
+            changed = stamps.items() - data.stamps().items() if record["kind"] == "epoch" else ()
+            for path, _ in changed:
+                raise RunError(f"{path}: got other content than when the run began but expected the same to its end")
+            report(record)
+
         with name_dead_workers(workers), signals_noted() as asked:
             given = experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric
-            progress = train(*given, report, asked)
+            progress = train(*given, checked, asked)
         if leads:
+            check_data(folder, data)
             best = _epoch_that_ended(folder, progress.best_step)
             write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
     return progress
@@ -176,6 +183,13 @@ def _matched(split: Split, options: TrainingOptions) -> Callable[[Tensor, Tensor
     taught.check_images(split.images)
     images, captions = embeddings(taught.model, split, taught.tokenizer)
     return TaughtMatches(split.answers, images.cpu(), captions.cpu(), options.teacher_margin)
+
+
+def _check_log(folder: Path, step: int, epochs: int) -> None:
+    """Raise unless the log has the epochs that had ended at a step."""
+    found = sum(record["kind"] == "epoch" and record["step"] <= step for record in read_log(folder))
+    if found != epochs:
+        raise RunError(f"{folder / LOG}: got {found} epochs up to step {step} but expected {epochs}")
 
 
 def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import MaxLen, MinLen
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import json_value, remove_unfinished, try_lock, write_whole
+from goal_analysis.files import json_value, regular, remove_unfinished, try_lock, write_whole
 from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
@@ -50,7 +50,7 @@ def lock_run(folder: Path) -> Iterator[None]:
 def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
     """What a function makes of a JSON file; whatever it raises becomes a `RunError` that says what was expected."""
     try:
-        return build(json.loads(path.read_text("utf-8")))
+        return build(json.loads(regular(path).read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
         said = getattr(problem, "strerror", "") or repr(problem)
         said = problem if isinstance(problem, ValueError) else said.lower()
@@ -159,11 +159,11 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out."""
+    """The records of a run's log; a last line that was cut off is left out. Where an epoch is missing, a `RunError`."""
     path = folder / name
     if not path.exists():
         return []
-    *lines, _ = path.read_bytes().split(b"\n")
+    *lines, _ = regular(path).read_bytes().split(b"\n")
     found = []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"
@@ -175,6 +175,9 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
         if line and not (isinstance(record, dict) and all(type(record.get(key)) is of for key, of in kinds.items())):
             raise RunError(f"{where}: got {line[:60]!r} but expected a record with its kind and its step")
         found += [record] if line else []
+    epochs = [record.get("epoch") for record in found if record.get("kind") == "epoch"]
+    if epochs != [*range(1, len(epochs) + 1)]:
+        raise RunError(f"{path}: got the epochs {epochs} but expected one after the other from 1 on")
     return found
 
 

@@ -1,32 +1,21 @@
-"""The batches of an epoch: which pairs of image and caption, in an order that is a function of the seed alone."""
+"""The batches of an epoch, in an order that is a function of the seed alone; and reading in other processes."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from goal_analysis.vse.data.reading import read
-from goal_analysis.vse.data.split import Split
+from goal_analysis.vse.data.split import DataError, Images, Rows, Split, pieces
 from goal_analysis.vse.loop.experiment import TrainingOptions
 from goal_analysis.vse.models.text import Tokens
-
-
-class Batch(NamedTuple):
-    """Pairs of image and caption; ``ids`` is the image of every pair, so that its other captions are no negatives.
-
-    ``texts`` is the same, or the place of the caption in the split where the captions decide what matches.
-    """
-
-    images: Tensor
-    tokens: Tensor
-    lengths: Tensor
-    ids: Tensor
-    texts: Tensor
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
@@ -60,11 +49,13 @@ def epoch_batches(
     first: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> Generator[Batch, None, None]:
+) -> Generator[tuple[Tensor, ...], None, None]:
     """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
 
-    The process of a rank has its consecutive part of every batch. The processes that read images live until the
-    generator is at its end or closed.
+    A batch is pairs of image and caption: images, tokens, the lengths of these, the image of every pair, and the same
+    again, or the place of the caption in the split where the captions decide what matches. The process of a rank has
+    its consecutive part of every batch. The processes that read images live until the generator is at its end or
+    closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)
@@ -74,7 +65,52 @@ def epoch_batches(
     yield from read(partial(_batch, split, tokens, of_images), chosen, options.workers)
 
 
-def _batch(split: Split, tokens: Tokens, of_images: bool, pairs: np.ndarray) -> Batch:
+def _batch(split: Split, tokens: Tokens, of_images: bool, pairs: np.ndarray) -> tuple[Tensor, ...]:
     rows, texts = split.image_of[pairs], tokens.rows(torch.as_tensor(pairs))
     matched = rows if of_images else pairs
-    return Batch(split.images.batch(rows), texts.ids, texts.lengths, *map(torch.as_tensor, (rows, matched)))
+    return split.images.batch(rows), texts.ids, texts.lengths, torch.as_tensor(rows), torch.as_tensor(matched)
+
+
+PIECE = 32  # pictures that a process reads together
+
+
+def read(get: Callable[[Any], Any], keys: Sequence[Any], workers: int) -> Iterator[Any]:
+    """Call a function on every key, in order, in ``workers`` processes; 0 calls it in this one."""
+    own = torch.Generator()  # without it, beginning to read would draw from the randomness of a step
+    of: Any = keys
+    loader = DataLoader(of, batch_size=None, collate_fn=get, num_workers=workers, generator=own)
+    try:
+        yield from loader
+    except DataError as problem:  # one of a worker comes with all that it was called by
+        raise DataError(str(problem).strip().rpartition("DataError: ")[2]) from problem
+
+
+@dataclass(frozen=True, eq=False)
+class ReadByWorkers(Images):
+    """The same images, which several processes read where a batch is large."""
+
+    images: Images
+    workers: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the images."""
+        return self.images.shape
+
+    def batch(self, rows: Rows) -> Float32[Tensor, "batch ..."]:
+        """These rows; see `Images`."""
+        asked = list(pieces(np.asarray(rows), PIECE))
+        if len(asked) < 2:
+            return self.images.batch(rows)
+        return torch.cat(list(read(self.images.batch, asked, min(self.workers, len(asked)))))
+
+    def fingerprint(self) -> str:
+        """That of the images."""
+        return self.images.fingerprint()
+
+
+def pictures_by_workers(split: Split, workers: int) -> Split:
+    """The split, with its pictures read by ``workers`` processes; features stay as they are."""
+    if not workers or len(split.images.shape) < 4:
+        return split
+    return replace(split, images=ReadByWorkers(split.images, workers))

@@ -26,6 +26,8 @@ from goal_analysis.declarations import (
 if TYPE_CHECKING:  # an experiment is read before torch is loaded
     from goal_analysis.vse.data.split import RetrievalData, Split
 
+PRESETS = resources.files("goal_analysis.vse.loop") / "presets"
+
 Count = Annotated[int, Ge(0)]
 Whole = Annotated[int, Ge(1)]
 Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
@@ -39,7 +41,7 @@ class ParameterGroup:
     Args:
         match: a pattern of names such as ``text.model.*``, in which ``*`` stands for any characters. A parameter is in
             the first group whose pattern it matches; those of the parts of a name are in
-            `goal_analysis.vse.loop.optimizer.parameter_names`.
+            `goal_analysis.vse.loop.training.parameter_names`.
         learning_rate: the highest; it rises and falls in time as that of all others does.
         weight_decay: of AdamW.
         frozen: whether they stay as they are.
@@ -64,10 +66,8 @@ class TrainingOptions:
     Args:
         epochs: passes over all (image, caption) pairs of the training split, a million at most.
         batch_size: pairs of a step, over all processes. The last batch of an epoch is left out if it is incomplete.
-        captions_per_image: captions of an image that stand side by side in the order of an epoch, and so are positives
-            of one batch; an image with fewer left has those.
-        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives;
-            it is added to the objective on images and captions.
+        captions_per_image: captions of an image, or those left, that are positives of one batch.
+        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives.
         image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
         learning_rate: the highest, of AdamW.
         weight_decay: of AdamW.
@@ -180,16 +180,14 @@ class Experiment:
         options = dict(self.data)
         return load(options.pop("name"), **options)
 
-    def load_split(
-        self, name: str, data: str | None = None, skip_bad: bool = False, equal_captions: str | None = None
-    ) -> Split:
-        """A split of the data, or of other data that are read as those are; a DataError says which splits there are."""
+    def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
+        """A split of the data, or of other data that are read as those are, with what ``more`` says of ``skip_bad`` and
+        ``equal_captions``; a DataError says which splits there are.
+        """
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)
-        options |= {"skip_bad": True} if skip_bad else {}
-        options |= {"equal_captions": equal_captions} if equal_captions else {}
-        return load_split(options.pop("name"), name, **options)
+        return load_split(options.pop("name"), name, **{**options, **{key: of for key, of in more.items() if of}})
 
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:
@@ -219,21 +217,17 @@ def read_experiment(
 
 def presets() -> tuple[str, ...]:
     """The names of the experiments that come with the package."""
-    return tuple(sorted(f.name.removesuffix(".toml") for f in _presets().iterdir() if f.name.endswith(".toml")))
+    return tuple(sorted(f.name.removesuffix(".toml") for f in PRESETS.iterdir() if f.name.endswith(".toml")))
 
 
 def preset(name: str) -> dict[str, Any]:
     """The tables of an experiment that comes with the package."""
     if name not in presets():
         raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
-    return read_toml((_presets() / f"{name}.toml").read_text("utf-8"))
+    return read_toml((PRESETS / f"{name}.toml").read_text("utf-8"))
 
 
 def about_preset(name: str) -> str:
     """What the head of a preset's file says of it."""
-    lines = (_presets() / f"{name}.toml").read_text("utf-8").splitlines()
+    lines = (PRESETS / f"{name}.toml").read_text("utf-8").splitlines()
     return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))
-
-
-def _presets() -> Any:
-    return resources.files("goal_analysis.vse.loop") / "presets"

@@ -83,7 +83,8 @@ def collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
         spreads = {what: ("their mean", (x - x.mean(0)).norm(dim=1).max()) for what, x in kinds}
     for what, (whom, spread) in spreads.items():
         if spread < COLLAPSED and len(ids.unique()) > 1:  # not so if it is no number, which the gradient tells
-            return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {COLLAPSES}")
+            cause = COLLAPSES if step > 1 else "what the model reads or begins with makes no difference between them"
+            return Trouble("collapse", step, f"all {what} of the batch lie within {spread:.2g} of {whom}; {cause}")
     return None
 
 

@@ -1,9 +1,7 @@
 """The processes of a training run: the readers of images and the ranks, and what is said when one of them dies.
 
-A rank that waits for another in the middle of an exchange may wait for half an hour, or for ever. So every rank holds a
-lock in the run's folder, which ends with the process, and a thread of each rank looks at the locks of the others. When
-one rank has ended, however it ended, the others end too and say which. Ranks on machines that do not share the folder
-see those of their own machine alone.
+A rank may wait for a dead one for ever. So every rank holds a lock in the run's folder, which ends with the process,
+and a thread of each looks at the locks of the others on its machine, and of machines that share the folder.
 """
 
 from __future__ import annotations
@@ -136,10 +134,10 @@ def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
     lock, problem = None, f"{folder}: got a run that another process is writing but expected one at a time"
     try:
         lock = try_lock(files[rank])
+        if lock is not None:
+            _last_words(files[rank]).unlink(missing_ok=True)
     except OSError as error:
-        problem = str(error)
-    if lock is not None:
-        _last_words(files[rank]).unlink(missing_ok=True)
+        lock, problem = None, str(error)
     problems: list[str | None] = [None] * fabric.world_size
     distributed.all_gather_object(problems, None if lock else problem)
     for other, said in enumerate(problems):

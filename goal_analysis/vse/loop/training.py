@@ -6,10 +6,13 @@ several processes every one has its share of every batch, and the objective sees
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from goal_analysis.declarations import one_of
 from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import statistics
@@ -25,19 +29,18 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.language.aggregators import EACH_MEAN, MAX, MIN, Side
 from goal_analysis.symbolic.objective import Term
-from goal_analysis.vse.data.reading import pictures_by_workers
 from goal_analysis.vse.data.split import RetrievalData
 from goal_analysis.vse.folder.checkpoint import Checkpoint, Progress, resume, save, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, Log
-from goal_analysis.vse.loop.batches import epoch_batches
+from goal_analysis.vse.loop.batches import epoch_batches, pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
-from goal_analysis.vse.loop.optimizer import learning_rate
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
 from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
 from goal_analysis.vse.retrieval.scoring import record_of
 
 Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
+_PREFIX = re.compile(r"^(?:scorer\.)?(image|text)\.(?:local\.)?")
 TENSORBOARD = "tensorboard"  # the folder in a run's folder; `tensorboard --logdir RUN` shows it
 
 
@@ -122,12 +125,12 @@ def train(
                 with silent, within_memory(f"step {progress.step + 1}: {options.batch_size} pairs a batch", fewer):
                     outputs = wrapped(images, tokens, lengths, ids)
                     fabric.backward(surrogate(joined, outputs, ids, one_kind, texts) / options.accumulate)
-            norm = _clip(model, float(options.clip))
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), options.clip or math.inf))
             progress.step, done = progress.step + 1, done + 1
             progress.zero_steps = progress.zero_steps + 1 if norm < VANISHED else 0
             due = progress.step % options.log_steps == 0
             trouble = gradient_trouble(norm, progress.step, progress.zero_steps, options.epochs * epoch_steps)
-            if trouble is None and due:
+            if trouble is None and (due or progress.step == 1):
                 trouble = collapse(outputs, ids, progress.step)
             if trouble is not None:
                 write("trouble", trouble=trouble.kind, cause=trouble.cause)
@@ -147,6 +150,65 @@ def train(
         write("epoch", epoch=epoch + 1, **found, **learned_of(objective))
         checkpoint()
     return progress
+
+
+def parameter_names(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters by the names that `ParameterGroup` matches, those of the encoders from ``image`` or ``text`` on.
+
+    >>> list(parameter_names(nn.ModuleDict({"text": nn.ModuleDict({"local": nn.Linear(2, 2)})})))
+    ['text.weight', 'text.bias']
+    """
+    return {_PREFIX.sub(r"\1.", name): parameter for name, parameter in model.named_parameters()}
+
+
+def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
+    """AdamW of what is trained; a group's ``share`` is its learning rate over that of all others.
+
+    Frozen parameters ask for no gradient from then on. A pattern that matches nothing, or nothing that an earlier one
+    leaves, is a ValueError with the names that there are.
+    """
+    left, made = parameter_names(model), []
+    for number, group in enumerate(options.groups):
+        found = {name: p for name, p in left.items() if fnmatchcase(name, group.match)}
+        if not found:
+            earlier = " that an earlier group leaves" if number else ""
+            kinds = {re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in left}
+            given = f"training: groups[{number}]: match: got {group.match!r}, which matches no name{earlier},"
+            raise ValueError(f"{given} but expected some of {one_of(kinds, group.match)}")
+        left = {name: p for name, p in left.items() if name not in found}
+        if group.frozen:
+            for parameter in found.values():
+                parameter.requires_grad_(False)
+            continue
+        rate = options.learning_rate if group.learning_rate is None else group.learning_rate
+        decay = options.weight_decay if group.weight_decay is None else group.weight_decay
+        made.append((found, rate / options.learning_rate, decay))
+    if left:
+        made.insert(0, (left, 1.0, options.weight_decay))
+    if not any(p.requires_grad for found, _, _ in made for p in found.values()):
+        raise ValueError("training: groups: got all parameters frozen but expected some to train")
+    groups = [{"params": list(of.values()), "share": share, "weight_decay": float(d)} for of, share, d in made]
+    return torch.optim.AdamW(groups, lr=float(options.learning_rate), fused=True)
+
+
+def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
+    """The learning rate of a step, counted from 0.
+
+    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows ½(1 +
+    cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
+
+    >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
+    >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
+    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """
+    if step < options.warm_up_steps:
+        return options.learning_rate * (step + 1) / options.warm_up_steps
+    if options.schedule == "constant":
+        return float(options.learning_rate)
+    if options.schedule == "step":
+        return options.learning_rate * options.step_factor ** (step // epoch_steps // options.step_epochs)
+    after, last = step - options.warm_up_steps, options.epochs * epoch_steps - options.warm_up_steps
+    return options.learning_rate * (1 + math.cos(math.pi * after / max(last, 1))) / 2
 
 
 def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
@@ -256,15 +318,6 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)
-
-
-def _clip(model: nn.Module, clip: float) -> float:
-    """Clip the gradient if its norm is finite, and return the norm that it had."""
-    norms = [torch.linalg.vector_norm(p.grad) for p in model.parameters() if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(norms or [torch.zeros(())]))
-    if clip and norm.isfinite():
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
-    return float(norm)
 
 
 def tensorboard_log(folder: Path) -> Report:

@@ -91,11 +91,9 @@ class Reranking(RetrievalModel):
 
     Both are trained by the objective: the dual encoder on the whole batch, and f alone on its positives and on the
     ``negatives`` of every image and every caption that are hardest by x·y. f is a `Matching`, which reads images and
-    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), so that the
-    encoders are run once. A and B are the identity at the start, so that it begins with what the dual encoder has
-    aligned. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself. g, the ``share``,
-    is not learnt: where s was trained on hardest negatives it became negative, and the order worse. In evaluation the
-    ``top`` candidates of every query are put in a new order.
+    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), where A and B are
+    the identity at the start. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself.
+    g, the ``share``, is not learnt. In evaluation the ``top`` candidates of every query are put in a new order.
 
     In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
     negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
@@ -164,15 +162,16 @@ def _identity(dim: int) -> nn.Linear:
 NUMBERS_AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or as many as one row has
 
 
-def score_in_strips(
-    score: Callable[[slice], tuple[Tensor, ...]], rows: int, size: int
-) -> tuple[Float[Tensor, "rows ..."], ...]:
-    """What ``score`` gives for all rows, a strip at a time, where a row takes so many numbers in a tensor."""
-    step = max(1, NUMBERS_AT_A_TIME // max(size, 1))
-    strips = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+def score_in_strips(score: Callable[[Tensor], Any], order: Pairs, size: int) -> Any:
+    """The tensor that ``score`` gives for all rows, or its dictionary of tensors, a strip of their ``order`` at a time,
+    where a row takes so many numbers in a tensor.
+    """
+    strips = order.split(max(1, NUMBERS_AT_A_TIME // max(size, 1)))
     again = torch.is_grad_enabled() and len(strips) > 1
     found = [checkpoint(score, strip, use_reentrant=False) if again else score(strip) for strip in strips]
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+    if isinstance(found[0], Tensor):
+        return torch.cat(found)[order.argsort()]
+    return {name: torch.cat([part[name] for part in found])[order.argsort()] for name in found[0]}
 
 
 def choose_hardest(

@@ -11,8 +11,13 @@ from torch import nn
 
 from goal_analysis.files import whole_folder
 from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
-from goal_analysis.vse.models.encoders.pooling import At, Max, Mean
-from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel, architecture_of, load_checkpoint
+from goal_analysis.vse.models.encoders.pretrained import (
+    POOLED_AS,
+    LanguageModel,
+    VisionModel,
+    architecture_of,
+    load_checkpoint,
+)
 from goal_analysis.vse.models.matching import Matching
 from goal_analysis.vse.models.text import Subwords, Tokenizer, import_extra
 
@@ -45,12 +50,10 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
                 said.append(f"{folder}/image: pictures, for transformers.AutoModel.from_pretrained")
         if isinstance(matching, Matching):
             if list(matching.prepare.parameters()):
-                raise ValueError(
-                    "export: got regions that are mapped to another width, for which the class has no place"
-                )
+                given = "got regions that are mapped to another width"
+                raise ValueError(f"export: {given}, for which the class has no place")
             _write_checkpoint(matching.model, tokenizer, matching.made_of["processor"], made / "matching")
-            kind = type(matching.model).__name__
-            said.append(f"{folder}/matching: pairs, for transformers.{kind}.from_pretrained")
+            said.append(f"{folder}/matching: pairs, for transformers.{type(matching.model).__name__}.from_pretrained")
         if not said:
             raise ValueError("export: got a model without a checkpoint of Hugging Face but expected one that has it")
     return said
@@ -87,17 +90,15 @@ def _write_sentences(text: LanguageModel, pooling: nn.Module, tokenizer: Tokeniz
     import_extra("sentence_transformers", "export", "sentence-transformers")
     parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export", "sentence-transformers")
     linear = text.linear if isinstance(text.linear, nn.Linear) else None
-    mode = {Mean: "mean", Max: "max", At: "lasttoken" if getattr(pooling, "last", False) else "cls"}.get(type(pooling))
+    kind = getattr(pooling, "kind", type(pooling).__name__)
+    mode = next((name for name, own in POOLED_AS.items() if own == kind), None)
     if text.embeds or mode is None or (linear is not None and mode == "max"):
-        given = "a dual encoder's projection" if text.embeds else f"the pooling {type(pooling).__name__}"
-        behind = " behind a projection" if linear is not None else ""
-        raise ValueError(
-            f"export: got {given}{behind} of captions but sentence-transformers expects mean, first or last"
-        )
+        given = "a dual encoder's projection" if text.embeds else f"the pooling {kind}"
+        given += " behind a projection" if linear is not None else ""
+        raise ValueError(f"export: got {given} of captions but sentence-transformers expects mean, first or last")
     _write_checkpoint(_whole(_config(text), text), tokenizer, None, at)
-    modules = [
-        parts.Transformer(str(at), max_seq_length=tokenizer.longest if isinstance(tokenizer, Subwords) else None)
-    ]
+    longest = tokenizer.longest if isinstance(tokenizer, Subwords) else None
+    modules = [parts.Transformer(str(at), max_seq_length=longest)]
     modules.append(parts.Pooling(modules[0].get_embedding_dimension(), pooling_mode=mode))
     if linear is not None:
         modules.append(parts.Dense(linear.in_features, linear.out_features, activation_function=nn.Identity()))

@@ -112,31 +112,25 @@ class Matching(RetrievalModel):
 
     def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
         """What scores pairs of these images and captions; the images are read once, and all in strips."""
-        names: list[str] = []
 
-        def read(rows: slice) -> tuple[Tensor, ...]:
+        def read(rows: Tensor) -> Inputs:
             made = self.prepare(images[rows])
             if self.head.features:
                 made = {"regions": made if made.ndim == 3 else made[:, None]}
-            found = self.head.read(self.model, made)
-            names[:] = found
-            return tuple(found.values())
+            return self.head.read(self.model, made)
 
-        hidden = self.model.config.get_text_config().hidden_size
-        seen = score_in_strips(read, len(images), 16 * images[0].numel())
-        places = sum(value[0].numel() for value in seen) // hidden
+        hidden, every = self.model.config.get_text_config().hidden_size, torch.arange(len(images), device=images.device)
+        seen = score_in_strips(read, every, 16 * images[0].numel())
+        places = sum(value[0].numel() for value in seen.values()) // hidden
 
         def score(rows: Tensor, columns: Tensor) -> Tensor:
-            order = tokens.lengths.to(columns.device)[columns].argsort()
-
-            def strip(some: slice) -> tuple[Tensor]:
-                i, c = rows[order[some]], tokens.rows(columns[order[some]])
+            def strip(some: Tensor) -> Tensor:
+                i, c = rows[some], tokens.rows(columns[some])
                 text = {"input_ids": c.ids, "attention_mask": c.mask.long()}
-                image = {name: value[i] for name, value in zip(names, seen, strict=True)}
-                return (self.head.score(self.model, text, image),)
+                return self.head.score(self.model, text, {name: value[i] for name, value in seen.items()})
 
-            size = 8 * (places + tokens.ids.shape[1]) * hidden
-            return score_in_strips(strip, len(rows), size)[0][order.argsort()]
+            order = tokens.lengths.to(columns.device)[columns].argsort()
+            return score_in_strips(strip, order, 8 * (places + tokens.ids.shape[1]) * hidden)
 
         return score
 

@@ -98,8 +98,12 @@ def build_model(
     encoders = {}
     for side, table, known, arguments in sides:
         table.update({"dim": dims[0]} if dims else {})
-        if beside and not reads_itself:
-            _check_gives_elements(f"model.{side}", table, known, beside[0])
+        able = [name for name, build in known.items() if "pooling" in inspect.signature(build).parameters]
+        if beside and not reads_itself and table["name"] not in able:
+            expected = f"beside a {beside[0]}: {', '.join(able)}"
+            raise ValueError(f"model.{side}: name: got {table['name']!r} but expected {expected}")
+        if beside == ["scorer"] and "pooling" in table:
+            raise ValueError(f"model.{side}: got pooling {table['pooling']!r} but expected none beside a scorer")
         if beside == ["scorer"]:
             table["pooling"] = "mean"  # it has no weights, and is not called
         encoders[side] = _made(f"model.{side}", builders[side], table, *arguments)
@@ -169,11 +173,3 @@ def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | No
         short = ", ".join(f"{kind}:{option.upper()}" for kind, (_, option) in SHORT.items())
         raise ValueError(f"model.{part}: got {given!r} but expected a table with a name, or {short}")
     return dict(given)
-
-
-def _check_gives_elements(where: str, table: Mapping[str, Any], known: Mapping[str, Any], beside: str) -> None:
-    able = [name for name, build in known.items() if "pooling" in inspect.signature(build).parameters]
-    if table["name"] not in able:
-        raise ValueError(f"{where}: name: got {table['name']!r} but expected beside a {beside}: {', '.join(able)}")
-    if beside == "scorer" and "pooling" in table:
-        raise ValueError(f"{where}: got pooling {table['pooling']!r} but expected none beside a scorer")

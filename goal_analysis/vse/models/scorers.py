@@ -80,12 +80,12 @@ class CrossAttention(Scorer):
         v, e = unit(v), unit(e)
         gram_e = e @ e.mT
 
-        def strip(rows: slice) -> tuple[Tensor]:
+        def strip(rows: Tensor) -> Tensor:
             some = v[rows]
             s = torch.einsum("ird,cwd->icrw", some, e)
-            return (self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e),)
+            return self._scores(s, (some @ some.mT)[:, None], gram_e, there_v[rows, None], there_e)
 
-        return score_in_strips(strip, len(v), len(e) * v.shape[1] * e.shape[1])[0]
+        return score_in_strips(strip, torch.arange(len(v), device=v.device), len(e) * v.shape[1] * e.shape[1])
 
     def score_elements(
         self, regions: Elements, words: Elements, rows: Pairs, columns: Pairs
@@ -94,11 +94,11 @@ class CrossAttention(Scorer):
         (v, there_v), (e, there_e) = regions, words
         v, e = unit(v), unit(e)
 
-        def strip(some: slice) -> tuple[Tensor]:
+        def strip(some: Tensor) -> Tensor:
             i, c = rows[some], columns[some]
-            return (self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c]),)
+            return self._scores(v[i] @ e[c].mT, v[i] @ v[i].mT, e[c] @ e[c].mT, there_v[i], there_e[c])
 
-        return score_in_strips(strip, len(rows), (v.shape[1] + e.shape[1]) ** 2)[0]
+        return score_in_strips(strip, torch.arange(len(rows), device=v.device), (v.shape[1] + e.shape[1]) ** 2)
 
     def _scores(
         self, s: Tensor, gram_v: Tensor, gram_e: Tensor, there_v: Bool[Tensor, "..."], there_e: Bool[Tensor, "..."]
@@ -166,20 +166,19 @@ class Fusion(Scorer):
         v, e = unit(v), unit(e)
         # Captions of one length stand in one strip, which then has little padding.
         last = (there_e * torch.arange(1, e.shape[1] + 1, device=e.device)).amax(1)[columns]
-        order, scale = last.argsort(), v.shape[2] ** 0.5  # so that an element's numbers are about 1
+        scale = v.shape[2] ** 0.5  # so that an element's numbers are about 1
 
-        def strip(some: slice) -> tuple[Tensor]:
-            i, c, longest = rows[order[some]], columns[order[some]], last[order[some]].amax()
+        def strip(some: Tensor) -> Tensor:
+            i, c, longest = rows[some], columns[some], last[some].amax()
             some_v, some_e, masks = v[i], e[c, :longest], (there_v[i], there_e[c, :longest])
             stream = torch.cat(
                 (self.gather.expand(len(i), 1, -1), scale * some_v + self.kinds[0], scale * some_e + self.kinds[1]), 1
             )
             padding = ~torch.cat((torch.ones_like(masks[0][:, :1]), *masks), 1)
             gathered = self.layers(stream, src_key_padding_mask=padding)[:, 0]
-            return (alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0],)
+            return alignment(some_v, some_e, *masks) + self.linear(gathered)[:, 0]
 
-        (found,) = score_in_strips(strip, len(rows), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
-        return found[order.argsort()]
+        return score_in_strips(strip, last.argsort(), 4 * (1 + v.shape[1] + e.shape[1]) * v.shape[2])
 
 
 def alignment(

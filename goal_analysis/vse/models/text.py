@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge
@@ -60,23 +60,6 @@ class Tokens:
         return Tokens(self.ids.to(device), self.lengths.to(device))
 
 
-@runtime_checkable
-class Tokenizer(Protocol):
-    """What turns captions into `Tokens`; its numbers run from 0, the padding, to ``len(tokenizer) - 1``."""
-
-    def __call__(self, captions: Sequence[str]) -> Tokens:
-        """The captions, in their order."""
-        ...
-
-    def __len__(self) -> int:
-        """How many different numbers there are, padding and unknown among them."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """What restores the tokenizer, under ``kind`` the name of its kind."""
-        ...
-
-
 def words(caption: str) -> list[str]:
     """The words of a caption in lower case: runs of letters, digits and the marks upon them, of any script.
 
@@ -86,11 +69,8 @@ def words(caption: str) -> list[str]:
     text = unicodedata.normalize("NFKC", caption).lower()
     if text.isascii():
         return RUN.findall(text)
-    return ["".join(run) for inside, run in groupby(text, _inside_a_word) if inside]
-
-
-def _inside_a_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LNM"
+    runs = groupby(text, lambda character: unicodedata.category(character)[0] in "LNM")
+    return ["".join(run) for inside, run in runs if inside]
 
 
 def pad(rows: Sequence[Sequence[int]]) -> Tokens:
@@ -125,9 +105,9 @@ class Vocabulary:
     captions: int
 
     def __post_init__(self) -> None:
-        if len(set(self.words)) != len(self.words):
-            twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise ValueError(f"words: got {twice!r} more than once but expected every word once")
+        for word, times in Counter(self.words).most_common(1):
+            if times > 1:
+                raise ValueError(f"words: got {word!r} more than once but expected every word once")
         if len(self.words) != len(self.document_frequencies):
             given = f"document_frequencies: got {len(self.document_frequencies)} for {len(self.words)} words"
             raise ValueError(f"{given} but expected one for each")
@@ -242,7 +222,8 @@ class Subwords:
         return {"kind": "subwords", **asdict(self)}
 
 
-TOKENIZERS: dict[str, type[Vocabulary | Subwords]] = {"words": Vocabulary, "subwords": Subwords}
+Tokenizer = Vocabulary | Subwords
+TOKENIZERS: dict[str, type[Tokenizer]] = {"words": Vocabulary, "subwords": Subwords}
 """Every tokenizer by its name, which is its ``kind`` in JSON."""
 
 

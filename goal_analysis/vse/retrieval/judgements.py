@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from goal_analysis.vse.data.layouts import SHOWN, delimited_rows
 from goal_analysis.vse.data.split import DataError, Split, read_lines
-from goal_analysis.vse.data.table import SHOWN, delimited_rows
 
 
 class Scale(NamedTuple):

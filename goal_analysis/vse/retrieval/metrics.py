@@ -1,9 +1,8 @@
 """The ranks of right answers, and their metrics: Recall@K, median and mean rank, and those of COCO's other positives.
 
-Both ways are measured: captions are ranked for every image, and images for every caption. An image's rank is that of
-its best-placed right caption, so that Recall@K from images is the hit rate "any of the image's captions in the top K",
-as in the literature. Ties count against the model: a wrong answer stands before a right one of the same score, so that
-a model that gives every pair one score does not look perfect.
+Captions are ranked for every image, and images for every caption. An image's rank is that of its best-placed right
+caption, so that Recall@K from images is the hit rate "any of its captions in the top K". A wrong answer stands before a
+right one of the same score, so that a model that gives every pair one score does not look perfect.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from goal_analysis.vse.models.text import import_extra
 
 TILE = 512  # images whose scores with all captions are in memory at a time
 CUTOFFS = (1, 5, 10)  # the K of Recall@K
+RECALLS = tuple(f"{way}_r{k}" for way in ("i2t", "t2i") for k in CUTOFFS)
 
 DIGITS = 10  # decimals of a percentage: that of a count has fewer, and what a float adds is no measurement
 COCO_IMAGES, COCO_CAPTIONS = 5000, 25_000
@@ -65,7 +65,7 @@ class RetrievalMetrics:
 
     def record(self) -> dict[str, float]:
         """The numbers by name: ``i2t_r1`` … ``t2i_r10``, ``rsum``, and ranks such as ``i2t_median_rank``."""
-        found = {f"{way}_r{k}": r for way in ("i2t", "t2i") for k, r in zip(CUTOFFS, getattr(self, way), strict=True)}
+        found = dict(zip(RECALLS, (*self.i2t, *self.t2i), strict=True))
         of_ranks = {"median": self.median_ranks, "mean": self.mean_ranks}
         places = {f"{way}_{name}_rank": of[k] for name, of in of_ranks.items() for k, way in enumerate(("i2t", "t2i"))}
         return {**found, "rsum": self.rsum, **places}
@@ -155,10 +155,8 @@ def query_intervals(folds: Sequence[tuple[Ranks, np.ndarray]]) -> dict[str, Inte
     z = NormalDist().inv_cdf(0.975)
     middle = (shares + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z / (1 + z**2 / effective) * np.sqrt(spread / effective + z**2 / (4 * effective**2))
-    names = [*(f"{way}_r{k}" for way in ("i2t", "t2i") for k in CUTOFFS), "rsum"]
-    whole = np.array([100.0] * 6 + [600.0])
-    limits = np.clip([middle - half, middle + half], 0, 1) * whole
-    return {name: (float(low), float(high)) for name, low, high in zip(names, *limits, strict=True)}
+    limits = np.clip([middle - half, middle + half], 0, 1) * np.array([100.0] * 6 + [600.0])
+    return {name: (float(low), float(high)) for name, low, high in zip((*RECALLS, "rsum"), *limits, strict=True)}
 
 
 def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, float]:

@@ -174,17 +174,10 @@ def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tens
         return torch.cat(found)
 
 
-def evaluate(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> Ranks:
-    """The ranks of a model on a split; it may be in any mode."""
-    return _ranks([(model, tokenizer)], split)
-
-
 def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
     """The metrics on a split by name; where the model re-ranks, ``dual_rsum`` too, the RSUM without that."""
-    record = metrics(evaluate(model, split, tokenizer)).record()
-    if model.top:
-        record["dual_rsum"] = metrics(evaluate(model.dual, split, tokenizer)).rsum
-    return record
+    record = metrics(_ranks([(model, tokenizer)], split)).record()
+    return record | ({"dual_rsum": metrics(_ranks([(model.dual, tokenizer)], split)).rsum} if model.top else {})
 
 
 def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:

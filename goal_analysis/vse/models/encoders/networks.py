@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import load_checkpoint
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
@@ -54,7 +55,7 @@ class Backbone(nn.Module):
         return all_there(self.linear(elements_of(self.trunk, self.given(images))))
 
 
-def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements channels"]:
+def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements features"]:
     """What a network gives of pictures as elements: it is of shape ``(images, channels)``, ``(images, tokens,
     channels)`` or ``(images, channels, height, width)``, or with its channels last, if it says with ``num_features``
     how many they are.
@@ -87,39 +88,27 @@ def network_of(package: str) -> Callable[..., Backbone]:
         crop: Crop = 1.0,
         flip: Flip = 0.0,
     ) -> Backbone:
-        trunk, (mean, deviation) = TRUNKS[package](import_extra(package), model, pretrained)
-        own = torch.tensor(tuple(mean)), torch.tensor(tuple(deviation))
-        return Backbone(trunk, shape, own if pretrained else statistics, dim, crop, flip)
+        library = import_extra(package)
+        known = library.list_models() if package == "timm" else library.models.list_models(library.models)
+        if model not in known:
+            near = ", ".join(difflib.get_close_matches(model, known, 5, 0.0))
+            expected = f"one of the {len(known)} that {package} lists, such as {near}"
+            raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
+        if package == "timm":
+            trunk = library.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
+            numbers = getattr(trunk, "pretrained_cfg", {})
+            own = numbers.get("mean", IMAGENET[0]), numbers.get("std", IMAGENET[1])
+        else:
+            trunk, own = library.models.get_model(model, weights="DEFAULT" if pretrained else None), IMAGENET
+            for head in HEADS:
+                if hasattr(trunk, head):
+                    setattr(trunk, head, nn.Identity())
+        if pretrained:
+            mean, deviation = (torch.tensor(tuple(numbers)) for numbers in own)
+            statistics = mean, deviation
+        return Backbone(trunk, shape, statistics, dim, crop, flip)
 
     return encoder
-
-
-def _trunk_of_timm(timm: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    _check_known(model, timm.list_models(), "timm")
-    trunk = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="")
-    own = getattr(trunk, "pretrained_cfg", {})
-    return trunk, (own.get("mean", IMAGENET[0]), own.get("std", IMAGENET[1]))
-
-
-def _trunk_of_torchvision(torchvision: Any, model: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    models = torchvision.models
-    _check_known(model, models.list_models(models), "torchvision")
-    trunk = models.get_model(model, weights="DEFAULT" if pretrained else None)
-    for head in HEADS:
-        if hasattr(trunk, head):
-            setattr(trunk, head, nn.Identity())
-    return trunk, IMAGENET
-
-
-def _check_known(model: str, known: Sequence[str], package: str) -> None:
-    if model not in known:
-        near = difflib.get_close_matches(model, known, 5, 0.0)
-        expected = f"one of the {len(known)} that {package} lists, such as {', '.join(near)}"
-        raise ValueError(f"{package}: model: got {model!r} but expected {expected}")
-
-
-TRUNKS = {"timm": _trunk_of_timm, "torchvision": _trunk_of_torchvision}
-"""A network with what standardises its pictures, from the package, the network's name, and whether it is pretrained."""
 
 
 Regions = tuple[int, int] | None
@@ -163,7 +152,7 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
     try:
         found = NETWORKS[kind](model, weights is None)
         if weights is not None:
-            tensors = weights.suffix == ".safetensors"
+            tensors = regular(weights).suffix == ".safetensors"
             state = load_file(weights) if tensors else torch.load(weights, weights_only=True)
             missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
             if missing:
@@ -175,9 +164,8 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
     return found
 
 
-def _grid(tokens: Tensor, pixels: Tensor, patch: Any) -> Tensor:
-    """Tokens as a map of patches of so many pixels, without those that stand before the places."""
-    height, width = (n // side for n, side in zip(pixels.shape[2:], np.broadcast_to(patch, 2).tolist(), strict=True))
+def _grid(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Tokens as a map, without those that stand before the places."""
     if tokens.shape[1] < height * width:
         raise ValueError(f"got {tokens.shape[1]} tokens but expected one for each of {height} × {width} places")
     return tokens[:, tokens.shape[1] - height * width :].transpose(1, 2).unflatten(2, (height, width))
@@ -190,7 +178,8 @@ def _hugging_face(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         found, own = getattr(module, "vision_model", module)(pixel_values=pixels).last_hidden_state, None
         if found.ndim == 3:
-            tokens, found = found, _grid(found, pixels, config.patch_size)
+            high, wide = np.broadcast_to(config.patch_size, 2).tolist()
+            tokens, found = found, _grid(found, pixels.shape[2] // high, pixels.shape[3] // wide)
             own = tokens[:, 0] if tokens.shape[1] > found[0, 0].numel() else None
         if hasattr(module, "get_image_features"):
             own = module.get_image_features(pixel_values=pixels)
@@ -212,7 +201,7 @@ def _timm(name: str, pretrained: bool) -> Network:
         found = module.forward_features(pixels)
         pooled = module.forward_head(found, pre_logits=True)
         if found.ndim == 3:
-            found = _grid(found, pixels, module.patch_embed.patch_size)
+            found = _grid(found, *module.patch_embed.grid_size)
         elif found.shape[1] != module.num_features:
             found = found.movedim(3, 1)
         return found, pooled
@@ -234,7 +223,8 @@ def _torchvision(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         module(pixels)
         found = seen.pop()
-        return (_grid(found, pixels, module.patch_size), found[:, 0]) if found.ndim == 3 else (found, None)
+        high, wide = (n // getattr(module, "patch_size", 1) for n in pixels.shape[2:])
+        return (_grid(found, high, wide), found[:, 0]) if found.ndim == 3 else (found, None)
 
     return Network(module, transform, run, {"preprocessing": str(transform).splitlines()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from inspect import Signature, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Lt
@@ -86,35 +86,26 @@ def drop_elements(mask: Mask, share: Share) -> Mask:
     return mask & ((chance > share) | first)
 
 
-class Mean(nn.Module):
-    """The mean over the elements."""
+class Fixed(nn.Module):
+    """A pooling without weights: the mean or the greatest values over the elements, or the first or last that is there,
+    as models of language are read at one of their tokens.
+    """
 
-    def forward(self, elements: Vectors, mask: Mask) -> Rows:
-        """The mean of the elements where the mask is true."""
-        weights = mask.to(elements.dtype) / mask.sum(1, keepdim=True)
-        return torch.bmm(weights[:, None], elements.masked_fill(~mask[:, :, None], 0))[:, 0]
-
-
-class Max(nn.Module):
-    """The greatest value of every feature over the elements."""
-
-    def forward(self, elements: Vectors, mask: Mask) -> Rows:
-        """The greatest values where the mask is true."""
-        return elements.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
-
-
-class At(nn.Module):
-    """The first element that is there, or the last, as models of language are read at one of their tokens."""
-
-    def __init__(self, last: bool) -> None:
+    def __init__(self, kind: Literal["mean", "max", "first", "last"]) -> None:
         super().__init__()
-        self.last = last
+        self.kind = kind
 
     def forward(self, elements: Vectors, mask: Mask) -> Rows:
-        """The elements at the first, or the last, place where the mask is true."""
-        places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-        at = (mask * (places if self.last else places.flip(0))).argmax(1)
-        return elements.gather(1, at[:, None, None].expand(-1, 1, elements.shape[2]))[:, 0]
+        """What is pooled of the elements where the mask is true."""
+        if self.kind == "max":
+            return elements.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+        if self.kind == "mean":
+            weights = mask.to(elements.dtype) / mask.sum(1, keepdim=True)
+        else:
+            places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+            at = (mask * (places if self.kind == "last" else places.flip(0))).argmax(1, keepdim=True)
+            weights = torch.zeros_like(mask, dtype=elements.dtype).scatter(1, at, 1)
+        return torch.bmm(weights[:, None], elements.masked_fill(~mask[:, :, None], 0))[:, 0]
 
 
 class Attention(nn.Module):
@@ -134,6 +125,13 @@ class Attention(nn.Module):
         scores = self.score(self.hidden(elements).tanh())[:, :, 0]
         weights = scores.masked_fill(~mask, -torch.inf).softmax(1)
         return torch.bmm(weights[:, None], elements)[:, 0]
+
+
+def read_both_ways(gru: nn.GRU, rows: Vectors, lengths: Tensor) -> Float[Tensor, "rows elements width"]:
+    """The mean of both directions' states at every place; nothing is computed behind the lengths, and zero there."""
+    packed = nn.utils.rnn.pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    both, _ = nn.utils.rnn.pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=rows.shape[1])
+    return torch.stack(both.chunk(2, dim=2)).mean(0)
 
 
 class GeneralisedPooling(nn.Module):
@@ -157,9 +155,7 @@ class GeneralisedPooling(nn.Module):
         """θ for rows of these numbers of elements, shape ``(rows, longest)``: zero behind a row's length."""
         kinds, of = lengths.unique(return_inverse=True)
         places = sinusoids(longest, self.places, self.score.weight).expand(len(kinds), -1, -1)
-        packed = nn.utils.rnn.pack_padded_sequence(places, kinds.cpu(), batch_first=True, enforce_sorted=False)
-        both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
-        scores = self.score(torch.stack(both.chunk(2, dim=2)).mean(0))[:, :, 0]
+        scores = self.score(read_both_ways(self.gru, places, kinds))[:, :, 0]
         behind = torch.arange(longest, device=lengths.device) >= kinds[:, None]
         return (scores / TEMPERATURE).masked_fill(behind, -torch.inf).softmax(1)[of]
 
@@ -182,17 +178,13 @@ def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows el
 
 
 class Pooled(nn.Module):
-    """An encoder of two parts: elements with the mask that says which of them are there, and their pooling to one unit
-    vector.
-
-    In training, the share ``drop`` of every row's elements is left out at random.
+    """An encoder of two parts: elements with their mask, of which the share ``drop`` is left out at random in training,
+    and their pooling to one unit vector.
     """
 
     def __init__(self, local: nn.Module, pooling: nn.Module, drop: Share = 0.0) -> None:
         super().__init__()
-        self.local = local
-        self.pooling = pooling
-        self.drop = drop
+        self.local, self.pooling, self.drop = local, pooling, drop
 
     def elements(self, given: Tensor | Tokens) -> Local:
         """The elements, and the mask of those that are there and not left out."""
@@ -227,10 +219,10 @@ def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share =
 
 
 POOLINGS: dict[str, Callable[[int], nn.Module]] = {
-    "mean": lambda dim: Mean(),
-    "max": lambda dim: Max(),
-    "first": lambda dim: At(last=False),
-    "last": lambda dim: At(last=True),
+    "mean": lambda dim: Fixed("mean"),
+    "max": lambda dim: Fixed("max"),
+    "first": lambda dim: Fixed("first"),
+    "last": lambda dim: Fixed("last"),
     "attention": Attention,
     "gpo": GeneralisedPooling,
 }

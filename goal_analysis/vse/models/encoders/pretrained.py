@@ -152,19 +152,15 @@ def _leave_out_unused(model: nn.Module, run: Callable[[], Tensor]) -> None:
     """Remove the parts of a model that a run does not call, and ask no gradient of what its output does not need."""
     called: set[nn.Module] = set()
     hooks = [part.register_forward_hook(lambda part, *_: called.add(part)) for part in model.children()]
+    parameters = list(model.parameters())
     with torch.enable_grad():
-        used, seen, ahead = set(), set(), [run().grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            used.add(id(getattr(node, "variable", None)))
-            ahead += [before for before, _ in node.next_functions]
+        gradients = torch.autograd.grad(run().sum(), parameters, allow_unused=True)
     for hook in hooks:
         hook.remove()
+    used = {id(p) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
     for name, part in list(model.named_children()):
-        parameters = list(part.parameters())
-        if parameters and part not in called and not any(id(p) in used for p in parameters):
+        own = list(part.parameters())
+        if own and part not in called and not any(id(p) in used for p in own):
             setattr(model, name, None)
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in used)

@@ -20,6 +20,7 @@ from goal_analysis.vse.models.encoders.pooling import (
     Pictures,
     Share,
     all_there,
+    read_both_ways,
     sinusoids,
     unit,
 )
@@ -297,11 +298,7 @@ class Recurrent(nn.Module):
 
     def forward(self, tokens: Tokens) -> Local:
         """The elements, zero at the padding, and where there is a word."""
-        vectors = self.dropout(self.vectors(tokens.ids))
-        lengths, longest = tokens.lengths.cpu(), tokens.ids.shape[1]
-        packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
-        both, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=longest)
-        return torch.stack(both.chunk(2, dim=2)).mean(0), tokens.mask
+        return read_both_ways(self.gru, self.dropout(self.vectors(tokens.ids)), tokens.lengths), tokens.mask
 
 
 def layers_of(dim: int, layers: int, heads: int, dropout: Share) -> nn.TransformerEncoder:

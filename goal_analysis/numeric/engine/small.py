@@ -63,7 +63,7 @@ def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) ->
             for (own, dim), (_, at) in zip(look.sides(pairs), found, strict=True):
                 matrix.scatter_add_(dim, at.unsqueeze(dim), weights[own].unsqueeze(dim))
         elif look.kind != "none":
-            look.second(pairs, s, matrix, kept=True)
+            look.second(pairs, s, matrix, look.keeps)
         pull = look.lost_late(positives) if look.late else pull
         pushes += [matrix] if look.kind != "none" else []
         pulls += [pull] if pull is not None else []

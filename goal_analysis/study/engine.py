@@ -78,12 +78,14 @@ class Engine(Protocol):
     @property
     def places(self) -> int:
         """How many jobs have room at once."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Begin the job now, or when there is room."""
 
     def wait(self, seconds: float) -> dict[Job, str]:
         """The jobs that have ended, and how; where there is none, so many seconds are waited for one."""
+        ...
 
     def cancel(self, job: Job) -> None:
         """End a job, which `wait` gives when it has ended."""

@@ -60,17 +60,9 @@ def weight_matrix(
     """
     if functions.grouped is not None:
         with torch.enable_grad():
-            s = scores.detach().requires_grad_()
-            of_classes = one_a_class(functions, s, positives)
-        w = _weights_of_terms(functions, of_classes.detach(), positives, negatives, carried)
-        return torch.autograd.grad(of_classes, s, w)[0]
-    return _weights_of_terms(functions, scores, positives, negatives, carried)
-
-
-def _weights_of_terms(
-    functions: Functions, scores: Tensor, positives: Tensor, negatives: Tensor, carried: Tensor | None
-) -> Tensor:
-    """W of scores that are one a class."""
+            of_centres = scores.detach().requires_grad_()
+            of_classes = one_a_class(functions, of_centres, positives)
+        scores = of_classes.detach()
     result = torch.zeros_like(scores)
     for term in functions.terms:
         if term.pull is None:
@@ -93,6 +85,8 @@ def _weights_of_terms(
             parts.append(w.T if turned else w)
             count = count + present.sum()
         result = result + sum(parts) / (1 if functions.reduction == "sum" else count.clamp(min=1))
+    if functions.grouped is not None:
+        return torch.autograd.grad(of_classes, of_centres, result)[0]
     return result
 
 

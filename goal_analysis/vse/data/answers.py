@@ -19,9 +19,9 @@ Equal = Literal["positives", "masked", "negatives"]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Right answers among a split's images and captions: a caption's own image, and the ``judged`` pairs. Where another
-    caption of an image has the same words, whatever their case, ``equal`` says if it is right (``positives``), neither
-    (``masked``) or wrong (``negatives``).
+    """Right answers: a caption's own image, and the ``judged`` pairs. Where another caption of an image has the same
+    words, whatever their case, ``equal`` says if it is right (``positives``), neither (``masked``) or wrong
+    (``negatives``).
 
     >>> answers = Answers.of(["a dog", "a cat", "A dog"], np.array([0, 0, 1]), "positives")
     >>> answers.right(slice(0, 2)).int()
@@ -70,9 +70,7 @@ class Answers:
         return ~found
 
     def matches(self, image_ids: Int[Tensor, " images"], places: Int[Tensor, " texts"]) -> Matches:
-        """The matches of a batch, from its images' rows and its captions' places; what people judged does not count
-        here.
-        """
+        """The matches of a batch, by its images' rows and its captions' places; what people judged does not count."""
         of, texts = (torch.from_numpy(numbers).to(places.device)[places] for numbers in (self.image_of, self.texts))
         own = image_ids[:, None] == of
         if self.equal == "negatives":

@@ -224,8 +224,7 @@ def _table(content: str, columns: Columns) -> Entries:
 
 
 def delimited_rows(text: str) -> tuple[list[str], str, Iterator[tuple[int, list[str] | BadRow]]]:
-    """The names of the columns, the separator, and every row by its line from 0 after the header: the fields, or what
-    is wrong.
+    """The names of the columns, the separator, and every row by its line after the header: fields, or what is wrong.
 
     Fields are those of RFC 4180 (Shafranovich, 2005, https://www.rfc-editor.org/rfc/rfc4180). The separator is the one
     that the header has most often; beside ``|`` quotes are characters like others, and blanks around fields are none of

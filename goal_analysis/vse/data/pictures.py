@@ -64,8 +64,7 @@ def arrow_columns(table: Any, names: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class StoredImages(Images):
-    """Pictures, of which the middle square is scaled to ``size``, or arrays of features: each decoded when it is asked
-    for.
+    """Pictures, whose middle square is scaled to ``size``, or arrays, each decoded when it is asked for.
 
     They are files of a folder by their ``names``, or ``cells`` with the bytes of pictures, pairs such as ``{"bytes",
     "path"}``, or arrays. Arrays are in files ``.npy``, or ``.npz`` with one array or one called as in `KEYS`, all of

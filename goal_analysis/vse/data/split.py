@@ -366,9 +366,8 @@ def make_split(
     skip_bad: bool,
     longest: Limit = LONGEST,
 ) -> Split:
-    """The split, or the first fault. With ``skip_bad`` it is without images with faults or without captions, and
-    without captions that are empty, not in UTF-8 or too long, with a `DataWarning`. ``where`` has file and row of every
-    caption.
+    """The split, or the first fault; with ``skip_bad`` what is left without faulty images and captions, and a
+    `DataWarning`. ``where`` has the file and the row of every caption.
     """
     texts, wrong, cut = list(captions), {}, []
     for k, caption in enumerate(captions):

@@ -84,11 +84,10 @@ def run_experiment(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with its run; the number of workers may differ.
-
-    A RunError says that the folder holds another experiment, one on other data, or one that another process is writing;
-    a RankError or WorkerError that another process has ended. Ctrl-C, SIGTERM and SIGHUP write a checkpoint after the
-    step and are a KeyboardInterrupt, from which the run goes on. ``command`` is what the user typed.
+    """Run an experiment in an empty or new folder, or go on with its run; the number of workers may differ. A RunError
+    says that the folder holds another experiment, other data, or a run that another process is writing; a RankError or
+    WorkerError that another process has ended. Ctrl-C, SIGTERM and SIGHUP write a checkpoint and are a
+    KeyboardInterrupt.
     """
     if objective.objective.reads_carried:
         given = f"{objective.name}: got an objective that reads what pairs carry"

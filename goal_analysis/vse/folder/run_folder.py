@@ -121,9 +121,7 @@ def identity(experiment: Experiment) -> dict[str, Any]:
 
 
 class Log:
-    """The records of a run; those of steps after ``after``, which a resumed run makes again, are dropped. None begins
-    anew.
-    """
+    """The records of a run, but none of steps after ``after``, which a resumed run makes again; None begins anew."""
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
         self._folder = folder

@@ -47,8 +47,8 @@ def epoch_batches(
     ranks: int = 1,
 ) -> Generator[tuple[Tensor, ...], None, None]:
     """The batches of an epoch after the ``first`` ones; the last incomplete one is left out. A batch is images, tokens,
-    the lengths of these, the image of every pair, and the same again, or the place of the caption where captions decide
-    what matches. A rank has its consecutive part of every batch. Readers live until the generator ends or is closed.
+    their lengths, the image of every pair, and the same again, or the caption's place where captions decide what
+    matches. A rank has its consecutive part of every batch. Readers live until the generator ends or is closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)

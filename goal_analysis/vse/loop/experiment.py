@@ -123,9 +123,7 @@ class Experiment:
         return load(options.pop("name"), **options)
 
     def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
-        """A split of the data, or of other data read as those are, by what ``more`` says of bad rows and equal
-        captions.
-        """
+        """A split of the data, or of other data read as those are; ``more`` may set the options for bad rows."""
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)

@@ -44,9 +44,7 @@ class Trouble:
 
 
 def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
-    """A gradient that is not finite before clipping, or has vanished: `VANISHING_STEPS` steps in a row without one,
-    which is said again after as many more.
-    """
+    """A gradient that is not finite before clipping, or none in every further `VANISHING_STEPS` steps."""
     if not math.isfinite(norm):
         return Trouble(
             "not finite",

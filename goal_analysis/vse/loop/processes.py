@@ -52,9 +52,7 @@ class RankError(RuntimeError):
 
 @contextmanager
 def signals_noted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, SIGTERM or SIGHUP has asked this process to end; the second is a KeyboardInterrupt at once.
-    Signals that are ignored or handled by others stay so.
-    """
+    """Whether Ctrl-C, SIGTERM or SIGHUP has asked this process to end; the second of them is a KeyboardInterrupt."""
     asked: list[int] = []
 
     def note(number: int, _: Any) -> None:

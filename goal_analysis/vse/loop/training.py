@@ -55,10 +55,9 @@ def train(
     report: Report = lambda record: None,
     asked: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on.
-    ``match`` makes the matches of a batch. Where it is ``asked`` to end, it writes a checkpoint and raises a
-    KeyboardInterrupt. It raises TrainingTrouble where ``on_trouble`` is ``stop``, OutOfMemory, and CheckpointError
-    where no checkpoint is intact.
+    """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on. Where
+    it is ``asked`` to end, it writes a checkpoint and raises a KeyboardInterrupt. It raises TrainingTrouble where
+    ``on_trouble`` is ``stop``, OutOfMemory, and CheckpointError where no checkpoint is intact.
     """
     options = experiment.training
     learned = objective.learned or nn.Module()
@@ -302,9 +301,7 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
 
 
 def tensorboard_log(folder: Path) -> Report:
-    """What writes the numbers of a run's records for TensorBoard, as ``step/gradient_norm``, ``epoch/rsum`` and so on.
-    Records after the newest checkpoint, which a resumed run makes again, are dropped.
-    """
+    """What writes a run's numbers for TensorBoard, as ``epoch/rsum``, anew after the newest checkpoint."""
     newest_step = max(steps(folder / CHECKPOINTS), default=-1)
     package = import_extra("torch.utils.tensorboard", "tensorboard", "tensorboard")
     writer = package.SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)

@@ -20,9 +20,8 @@ PairScores = Callable[[Tensor, Tensor], Tensor]
 
 class RetrievalModel(nn.Module):
     """What is trained and evaluated. Where it ``embeds``, a score is the dot product of `embed_images` and
-    `embed_texts`, so that all of a split are embedded once; otherwise it says `pair_scores`. Where ``top`` is not 0,
-    these re-rank so many of every query's candidates. ``forward`` takes images, the tokens of their captions and the
-    image of every pair.
+    `embed_texts`; otherwise it says `pair_scores`. Where ``top`` is not 0, these re-rank so many of every query's
+    candidates.
     """
 
     embeds: bool = True

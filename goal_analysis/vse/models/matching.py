@@ -24,8 +24,8 @@ Inputs = Mapping[str, Tensor]  # of a model, by their names; images stand along 
 
 
 class Head(NamedTuple):
-    """How a kind of model is used. ``score(model, text, image)`` has a row a pair in the tensors of both; ``features``
-    names the width of regions in the model's configuration, and is empty where it takes pictures.
+    """How a kind of model is used: its class, the score of pairs, one a row of text and image, what it reads of images
+    before, and the configuration's name of the regions' width, empty where it takes pictures.
     """
 
     name: str
@@ -63,8 +63,7 @@ HEADS: dict[str, Head] = {
 
 
 class Matching(RetrievalModel):
-    """A checkpoint of BLIP, ViLT, VisualBERT or LXMERT, whose own head scores pairs by the difference of its two
-    logits.
+    """A checkpoint whose own head scores pairs by the difference of its two logits.
 
     BLIP (https://arxiv.org/abs/2201.12086) and ViLT (https://arxiv.org/abs/2102.03334) take pictures; VisualBERT
     (https://arxiv.org/abs/1908.03557) and LXMERT (https://arxiv.org/abs/1908.07490) regions, mapped linearly where they

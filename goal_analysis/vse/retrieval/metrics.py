@@ -30,9 +30,7 @@ Scores = Callable[[slice], Tensor]  # of a slice of the images (rows) with all c
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The ranks of the right answers from 1: of the best of every image's captions, and the best of every caption's
-    images.
-    """
+    """The ranks, from 1, of the best right caption of every image, and of the best right image of every caption."""
 
     of_captions: np.ndarray
     of_images: np.ndarray

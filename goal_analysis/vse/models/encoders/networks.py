@@ -56,9 +56,7 @@ class Backbone(nn.Module):
 
 
 def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements features"]:
-    """What a network gives of pictures as elements, from one vector each, tokens, or a map with its channels first, or
-    last if the network's ``num_features`` says so.
-    """
+    """The elements of pictures, from a network's vectors, tokens or map, whose channels may come first or last."""
     features = trunk(images)
     if features.ndim not in (2, 3, 4):
         raise ValueError(f"backbone: got features of shape {tuple(features.shape)} but expected 2 to 4 axes")
@@ -112,9 +110,7 @@ Regions = tuple[int, int] | None
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network in evaluation mode. ``run`` gives a map ``(batch, channels, height, width)``, and the pooled features
-    ``(batch, channels)`` if it has some of its own.
-    """
+    """A network in evaluation mode. ``run`` gives a map ``(batch, channels, height, width)``, and pooled features."""
 
     module: nn.Module
     prepare: Callable[[Image.Image], Tensor]
@@ -133,9 +129,7 @@ class Network:
 
 
 def open_network(name: str, weights: Path | None = None, device: str = "cpu") -> Network:
-    """The network that ``KIND:NAME`` names, with the published weights, or those in a file ``.safetensors``, or
-    ``.pth`` with tensors alone. A ValueError says what cannot be had.
-    """
+    """The network that ``KIND:NAME`` names, with the published weights or a file's; else a ValueError."""
     kind, _, model = name.partition(":")
     if kind not in NETWORKS or not model:
         raise ValueError(f"model: got {name!r} but expected {', '.join(f'{kind}:NAME' for kind in NETWORKS)}")

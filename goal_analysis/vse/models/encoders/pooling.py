@@ -100,9 +100,7 @@ class Fixed(nn.Module):
 
 
 class Attention(nn.Module):
-    """A mean weighted by softmax(v·tanh(U·z)) of the elements z (Lin et al., ICLR 2017,
-    https://arxiv.org/abs/1703.03130).
-    """
+    """A mean weighted by softmax(v·tanh(U·z)) of each element z (Lin et al., 2017, https://arxiv.org/abs/1703.03130)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -53,8 +53,7 @@ def architecture_of(model: Any) -> dict[str, Any]:
 
 class Preparation(nn.Module):
     """Pictures from 0 to 1 as a checkpoint's processor makes them: the inputs of its model by their names. Where it but
-    standardises the colours, as the statistics do without a processor, that is done on the pictures' device; otherwise
-    it is handed them in 8 bits.
+    standardises the colours, that is done on the pictures' device; otherwise it is handed them in 8 bits.
     """
 
     def __init__(

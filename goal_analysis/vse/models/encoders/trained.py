@@ -55,9 +55,7 @@ class Standardise(nn.Module):
 
 
 class Linear(nn.Module):
-    """x ↦ unit(A·dropout(standardised x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(·) + c)) + b). Of an
-    image's regions, x is the mean.
-    """
+    """x ↦ unit(A·dropout(x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(x) + c)) + b), x standardised."""
 
     def __init__(
         self,

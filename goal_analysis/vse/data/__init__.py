@@ -94,15 +94,9 @@ def load_splits(
 
     A folder is one of features computed beforehand, or a dataset of Hugging Face's, which may also be given itself. A
     file has captions in one of the `LAYOUTS`. The splits are ``train``, ``dev``, ``test`` or ``testall``, what the
-    option ``test`` of features names, and ``all`` for captions in no split; they are not read before they are called.
-
-    Args:
-        source: the name, the path, or the dataset.
-        kind: a name in `DATASETS`, where the source does not tell it.
-        skip_bad: whether to leave out bad rows, with a `DataWarning` that counts them; otherwise they are a DataError.
-        equal_captions: what a caption is to an image that another caption with the same words describes, see `Answers`.
-        fold: see `load`.
-        options: those of the kind of data set.
+    option ``test`` of features names, and ``all`` for captions in no split. ``kind`` is a name in `DATASETS`, where the
+    source does not tell it; for ``equal_captions`` see `Answers`, for ``fold`` `load`. Bad rows are a DataError, or
+    with ``skip_bad`` left out, with a `DataWarning` that counts them.
     """
     chosen = kind_of(source) if kind is None else kind
     try:
@@ -135,13 +129,8 @@ def load_split(source: Any, name: str, **options: Any) -> Split:
 
 
 def carry_options(data: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
-    """The table of another data set that is read in the same way: with the options that its kind has too.
-
-    Options that say where a part of the first lies are left out. Of the same data set all options stay, and of one
-    whose kind is not known none.
-
-    >>> carry_options({"name": "photographs.csv", "size": 64, "image": "path", "images": "photographs"}, "scenes")
-    {'name': 'scenes'}
+    """The table of another data set that is read in the same way: with the options that its kind has too, but those
+    that say where a part of the first lies. Of the same data set all stay, and of one whose kind is not known none.
     """
     both = {str(source), str(data.get("name"))}
     if len(both) == 1 or (not any(map(_is_name, both)) and len({Path(one).resolve() for one in both}) == 1):

@@ -1,6 +1,4 @@
-"""Which captions are right for which images: their own, those with the same words, those that people judged, and those
-that a teacher takes for right.
-"""
+"""Which captions are right for which images: their own, equal ones, those judged, and those that a teacher finds."""
 
 from __future__ import annotations
 
@@ -21,24 +19,14 @@ Equal = Literal["positives", "masked", "negatives"]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Right answers among the images and captions of a split.
-
-    A caption is right for its own image, and for those that ``judged`` pairs it with. Where another caption of an image
-    has the same words, whatever their case, ``equal`` says whether it is right for that image too, ``positives``;
-    neither right nor wrong, ``masked``; or wrong, ``negatives``.
-
-    Args:
-        image_of: the image of every caption.
-        texts: a number for every caption, one for equal ones.
-        equal: see above.
-        judged: other right pairs, image and caption, shape ``(2, pairs)``.
+    """Right answers: a caption's own image, and the ``judged`` pairs. Where another caption of an image has the same
+    words, whatever their case, ``equal`` says if it is right (``positives``), neither (``masked``) or wrong
+    (``negatives``).
 
     >>> answers = Answers.of(["a dog", "a cat", "A dog"], np.array([0, 0, 1]), "positives")
     >>> answers.right(slice(0, 2)).int()
     tensor([[1, 1, 1],
             [1, 0, 1]], dtype=torch.int32)
-    >>> answers.equal_captions
-    2
     """
 
     image_of: Int64[np.ndarray, " captions"]
@@ -82,10 +70,7 @@ class Answers:
         return ~found
 
     def matches(self, image_ids: Int[Tensor, " images"], places: Int[Tensor, " texts"]) -> Matches:
-        """The positives and negatives of a batch, from the rows of its images and the places of its captions.
-
-        What people judged does not count here.
-        """
+        """The matches of a batch, by its images' rows and its captions' places; what people judged does not count."""
         of, texts = (torch.from_numpy(numbers).to(places.device)[places] for numbers in (self.image_of, self.texts))
         own = image_ids[:, None] == of
         if self.equal == "negatives":
@@ -113,18 +98,9 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class TaughtMatches:
-    """The matches of a batch of pairs, without negatives that a teacher finds too much alike.
-
-    Image k and caption l are no negatives where t_kl > min(t_kk, t_ll) − margin: the teacher's similarity is above that
-    of the pair of one of them, or less than the margin below. "GISTEmbed: Guided In-sample Selection of Training
-    Negatives for Text Embedding Fine-tuning" (Solatorio, 2024, https://arxiv.org/abs/2402.16829), with the margin of
-    "NV-Retriever" (Moreira et al., 2024, https://arxiv.org/abs/2407.15831). Both directions have one mask here.
-
-    Args:
-        answers: of the split that is trained on.
-        images: the teacher's embeddings of its images.
-        captions: of its captions.
-        margin: from 0.
+    """Matches without negatives that a teacher finds too much alike: those with t_kl > min(t_kk, t_ll) − margin, t
+    being the teacher's similarity. GISTEmbed (Solatorio, 2024, https://arxiv.org/abs/2402.16829), with the margin of
+    NV-Retriever (Moreira et al., 2024, https://arxiv.org/abs/2407.15831). Both directions have one mask here.
     """
 
     answers: Answers

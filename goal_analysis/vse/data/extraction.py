@@ -34,11 +34,8 @@ def extract_features(
     batch: int = 64,
     report: Callable[[str, int, int], None] = lambda split, done, images: None,
 ) -> None:
-    """Write ``{split}_ims.npy``, ``_caps.txt`` and ``_ids.txt`` of every split, and the record, to a folder.
-
-    The ids are the names of the images, one an image; or one a caption where images do not have five captions or one
-    each. A folder in which the same was begun is gone on with; one of another record, or images that are no pictures,
-    are a DataError.
+    """Write ``{split}_ims.npy``, ``_caps.txt`` and ``_ids.txt`` of every split, and the record, to a folder. What was
+    begun there is gone on with; another record, or images that are no pictures, are a DataError.
     """
     whole = json_value({**record, "data": {name: split.fingerprint() for name, split in splits.items()}})
     path = folder / RECORD

@@ -24,9 +24,7 @@ NUMBER = ("image_id", "img_id", "imgid", "cocoid")
 
 
 class Entry(NamedTuple):
-    """What a row says of an image: its path, or an empty text where a column holds it; captions, each with its id or an
-    empty text; the split, if the row has one; and another name of the image, or an empty text.
-    """
+    """What a row says of an image; texts are empty where it does not, as the path where a column has the image."""
 
     image: str
     captions: Sequence[tuple[str, str]]
@@ -47,9 +45,7 @@ class Columns(NamedTuple):
     has_paths: bool = True
 
     def among(self, kinds: Mapping[str, str]) -> Columns:
-        """These columns, and in the place of those that are not said the ones that are found by their kinds, ``text``,
-        ``image``, ``numbers`` or others, and by their names; DataError where one is missing.
-        """
+        """These columns, and for what is not said those found by kind and by name; a missing one is a DataError."""
         there, by_name = f"got columns {', '.join(kinds)} but expected", {name.lower(): name for name in kinds}
 
         def known(names: Iterable[str]) -> list[str]:
@@ -81,10 +77,8 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout: what it is called, whether a content is in it, and the rows of such a content.
-
-    The content is the value of a JSON file, a list for lines of JSON; a table of Arrow; a `Dataset` of Hugging Face's;
-    or text. Where it is a table, ``kinds`` gives the names of its columns with their kinds, see `Columns.among`.
+    """A layout. Its content is the value of a JSON file (a list for lines of JSON), a table of Arrow, a `Dataset` of
+    Hugging Face's, or text. ``kinds`` gives the names of a table's columns with their kinds, see `Columns.among`.
     """
 
     title: str
@@ -98,9 +92,7 @@ MOST_ROWS = 5_000_000
 
 
 def read_content(path: Path, most_rows: int = MOST_ROWS) -> Any:
-    """The content of a file, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote, as `Layout` takes
-    it; by its splits where it has several.
-    """
+    """The content of a file, or of a folder that ``save_to_disk`` wrote: of each split where it has several."""
     if path.is_dir():
         return _with(path, "datasets", lambda package: _bounded(package.load_from_disk(str(path)), most_rows))
     found = read_bytes(path)
@@ -232,13 +224,11 @@ def _table(content: str, columns: Columns) -> Entries:
 
 
 def delimited_rows(text: str) -> tuple[list[str], str, Iterator[tuple[int, list[str] | BadRow]]]:
-    """The names of the columns, the separator, and every row by its number: the fields, or what is wrong with it.
+    """The names of the columns, the separator, and every row by its line after the header: fields, or what is wrong.
 
-    Fields are those of RFC 4180 (Shafranovich, 2005, https://www.rfc-editor.org/rfc/rfc4180): one in quotes may hold
-    separators, quotes and line breaks. The separator is the one that the header has most often; beside ``|`` quotes are
-    characters like others, and blanks around fields are none of them. A row has the number of the line on which it
-    begins, from 0 after the header; blank lines count, but are no rows. Where a field in quotes does not end as it
-    should, one line is a bad row.
+    Fields are those of RFC 4180 (Shafranovich, 2005, https://www.rfc-editor.org/rfc/rfc4180). The separator is the one
+    that the header has most often; beside ``|`` quotes are characters like others, and blanks around fields are none of
+    them. Where a field in quotes does not end as it should, one line is a bad row.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start = next((k for k, line in enumerate(lines) if line.strip()), 0)

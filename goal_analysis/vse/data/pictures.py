@@ -64,13 +64,11 @@ def arrow_columns(table: Any, names: list[str]) -> Any:
 
 @dataclass(frozen=True)
 class StoredImages(Images):
-    """Pictures or arrays of features, each decoded when it is asked for.
+    """Pictures, whose middle square is scaled to ``size``, or arrays, each decoded when it is asked for.
 
     They are files of a folder by their ``names``, or ``cells`` with the bytes of pictures, pairs such as ``{"bytes",
-    "path"}``, or arrays; this object is but the way to them, so it can be sent to the workers of a loader. The shorter
-    side of a picture is scaled to ``size``, and the square in its middle is cut. Arrays are in files ``.npy``, or
-    ``.npz`` with one array or one called as in `KEYS`, and all of one shape. ``sources`` say the file and the row that
-    named each, for messages.
+    "path"}``, or arrays. Arrays are in files ``.npy``, or ``.npz`` with one array or one called as in `KEYS`, all of
+    one shape. ``sources`` say the file and the row that named each, for messages.
     """
 
     folder: str
@@ -196,10 +194,7 @@ def find_undecodable(read: Callable[[int], Tensor], rows: Sequence[int]) -> dict
 
 
 def picture(image: Image.Image, size: int) -> Float32[Tensor, "3 size size"]:
-    """The middle square of an image, from 0 to 1, its shorter side scaled to the size.
-
-    It becomes RGB, on black where it is transparent, and 16 bits of grey become 8.
-    """
+    """The middle square of an image in RGB, from 0 to 1, scaled to the size; on black where it is transparent."""
     image = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image).transpose(2, 0, 1) / np.float32(255))
 
@@ -217,11 +212,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def path_inside(folder: Path, name: str) -> str:
-    """The name, if it leads to something inside of the folder; from the folder on, if it begins with all of
-    its path.
-
-    An empty name, or one that begins elsewhere or climbs out of the folder by ``..`` or by a link, is a `BadRow`.
-    """
+    """The name, from the folder on; one that is empty, or leads out of it by ``..`` or a link, is a `BadRow`."""
     given = f"got the path {name[:200]!r}"
     path = Path(name.replace("\\", "/"))
     for start in (folder.absolute(), folder.resolve()):

@@ -1,11 +1,5 @@
-"""Features computed beforehand, in the layout that VSE++ and SCAN published.
-
-``{folder}/{train,dev,test,testall}_{ims.npy,caps.txt,ids.txt}``: the images' features, pooled or of regions; the
-captions, one a line; and optionally a number per image, or per caption. There are five captions of each image, or any
-number where a caption's number tells; or one of each row, where rows that come in equal fives are one image each.
-
-VSE++: Faghri, Fleet, Kiros and Fidler, 2018, https://arxiv.org/abs/1707.05612; SCAN: Lee, Chen, Hua, Hu and He, 2018,
-https://arxiv.org/abs/1803.08024.
+"""Features computed beforehand in the layout of VSE++ (Faghri et al., 2018, https://arxiv.org/abs/1707.05612) and SCAN
+(Lee et al., 2018, https://arxiv.org/abs/1803.08024): ``{folder}/{split}_{ims.npy,caps.txt,ids.txt}``, the ids optional.
 """
 
 from __future__ import annotations
@@ -79,9 +73,7 @@ class ArrayFile:
 
 
 def open_features(path: Path) -> tuple[ArrayImages, int]:
-    """The features in a ``.npy`` file, of shape ``(images, dim)`` or ``(images, regions, dim)``, and how many rows its
-    header promises; a file that was cut off has fewer.
-    """
+    """The features of a ``.npy`` file, and how many rows its header promises; a file that was cut off has fewer."""
     try:
         with regular(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers that Python 2 wrote, as the published features' are
@@ -113,11 +105,10 @@ def open_features(path: Path) -> tuple[ArrayImages, int]:
 def precomp_splits(
     source: str | Path, *, skip_bad: bool = False, test: str | None = None, longest: Limit = LONGEST
 ) -> dict[str, Callable[[], Split]]:
-    """The splits of which a folder has the images, each as a function that opens it; nothing but captions is loaded.
+    """The splits of which a folder has the images, each as a function that opens it; ``test`` names one more.
 
     ``skip_bad`` leaves out, with a `DataWarning` that counts them, captions that are empty, not in UTF-8 or longer than
-    ``longest`` allows, images with numbers that are not finite, and images that a cut-off file lacks; all features are
-    then read once. ``test`` is the split to measure on; by default ``testall`` if there is one, else ``test``.
+    ``longest``, and images that are not finite or that a cut-off file lacks; all features are then read once.
     """
     folder, names = Path(source), SPLITS if test is None or test in SPLITS else (*SPLITS, test)
     there = [name for name in names if name == test or (folder / f"{name}_ims.npy").exists()]
@@ -125,7 +116,9 @@ def precomp_splits(
 
 
 def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit = LONGEST) -> Split:
-    """One split of a folder; see `precomp_splits`."""
+    """One split of a folder. Each image has five captions, or any number where each caption's number tells; or there is
+    one caption a row, where rows that come in equal fives are one image each.
+    """
     path, text, numbered = (folder / f"{name}_{end}" for end in ("ims.npy", "caps.txt", "ids.txt"))
     images, promised = open_features(path)
     captions = read_lines(text)

@@ -1,7 +1,5 @@
-"""Data sets that come as rows, each with an image and captions of it, in any of the layouts in `LAYOUTS`.
-
-Rows with the same image are captions of it, as many as there are. The image is a path, an array in a file of its own,
-or in a column. Splits are said by the rows, by files of their own or by lists of images, or drawn.
+"""Data sets of rows, each with an image and captions of it, in any of the `LAYOUTS`; rows with the same image are
+captions of it. The rows, files of their own or lists of images say the splits, or these are drawn.
 """
 
 from __future__ import annotations
@@ -61,9 +59,7 @@ class Splits:
 
 
 class Row(NamedTuple):
-    """An image, by its folder and its name, with a caption of it; the id of the caption or an empty text; the file and
-    the row that have both; and the cell that has the image, where it is no file.
-    """
+    """A caption with its id or an empty text; its image by folder and name, or in a cell; the file and row of both."""
 
     split: str
     image: tuple[str, str]
@@ -95,14 +91,11 @@ def caption_splits(
 ) -> dict[str, Callable[[], Split]]:
     """Read the captions of a file, or of a folder or `Dataset` of Hugging Face's; images are read when they are needed.
 
-    The splits there are, and `ALL` of rows in none, are functions that make each. The folder ``images`` has pictures,
-    which are cut to ``size``, or arrays, one an image; by default it is the one of the file, or one beside it that has
-    the first image. ``image``, ``caption`` and ``split`` are columns, which are else found by kind and name. ``split``
-    may be a table of `Splits` instead, and ``dev`` and ``test`` files of their own.
-
-    ``skip_bad`` leaves out, with a `DataWarning` that counts them, rows that are none, unknown splits, images that are
-    missing or cannot be decoded, each being decoded for that unless ``decode`` is false, and captions that are empty,
-    not in UTF-8 or longer than ``longest`` allows. A table with more than ``most_rows`` is refused before it is read.
+    The folder ``images`` has pictures, cut to ``size``, or arrays, one an image; by default it is the one of the file,
+    or one beside it that has the first image. ``image``, ``caption`` and ``split`` are columns, which are else found by
+    kind and name; ``split`` may be a table of `Splits`, and ``dev`` and ``test`` files of their own. ``skip_bad``
+    leaves out, with a `DataWarning` that counts them, rows that are none, unknown splits, missing images, with
+    ``decode`` those that cannot be decoded, and captions that are empty, not in UTF-8 or longer than ``longest``.
     """
     path = Path(source) if isinstance(source, str | Path) else Path("dataset")
     table = None if isinstance(split, str | None) else read_value(Splits, split, f"{path}: split")
@@ -178,10 +171,7 @@ def _split(
 def _read(
     where: str, file: Path, own: str, content: Any, columns: Columns, images: str | Path | None, skip_bad: bool
 ) -> tuple[str, list[Row]]:
-    """What a content is read as, and its rows.
-
-    With ``skip_bad`` bad rows are left out, with a `DataWarning` that counts them, unless all are bad.
-    """
+    """What a content is read as, and its rows; with ``skip_bad`` without bad ones, unless all are bad."""
     layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
     if layout is None:
         shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
@@ -257,10 +247,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
-    """The rows in the splits that are listed or drawn, without those of images in none.
-
-    Images are drawn from those in train and in no split; where all of train is listed, what is left is in none.
-    """
+    """The rows in the splits that are listed, or drawn from those in train and in none; without those left in none."""
     faults, images = [], sorted({row.image for row in rows})
     names = {known: one for one in images for known in (Path(one[1]).stem, Path(one[1]).name, one[1])}
     of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}

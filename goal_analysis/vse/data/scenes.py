@@ -1,6 +1,5 @@
-"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part.
-
-Many images share most of what a caption says, so near misses abound, and a caption often fits more than one image.
+"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part. Near misses
+abound, and a caption often fits more than one image.
 """
 
 from __future__ import annotations
@@ -64,12 +63,7 @@ SHAPE, COLOUR, SIZE, TEXTURE, ROW, COLUMN = range(len(ATTRIBUTES))
 
 
 def make_scenes(count: int, most: int, rng: np.random.Generator) -> Int64[np.ndarray, "scenes things attributes"]:
-    """Scenes of one to ``most`` things in different places, all numbers equally likely; rows behind a scene's last
-    thing are `ABSENT`.
-
-    >>> make_scenes(1, 2, np.random.default_rng(1))[0].tolist()
-    [[4, 7, 1, 0, 2, 1], [-1, -1, -1, -1, -1, -1]]
-    """
+    """Scenes of one to ``most`` things in different places, all numbers equally likely; further rows are `ABSENT`."""
     found = np.full((count, most, len(ATTRIBUTES)), ABSENT, dtype=np.int64)
     choices = [len(values) for values in ATTRIBUTES.values()][:ROW]
     for scene in found:
@@ -201,10 +195,8 @@ def describe(
     noise: float | int,
     rng: np.random.Generator,
 ) -> tuple[str, Said]:
-    """A caption of a scene, with what it claims.
-
-    ``completeness`` is the probability that a thing is spoken of, that an attribute is given, and half that the things
-    are counted or related; a caption always says something. ``noise`` is the probability that something given is false.
+    """A caption, with what it claims. ``completeness`` is the probability that a thing is spoken of, that an attribute
+    is given, and half that of a count or a relation; ``noise`` that something given is false.
     """
     there = scene[scene[:, SHAPE] != ABSENT]
     chosen = rng.permutation(len(there))[: 1 + rng.binomial(len(there) - 1, completeness)]
@@ -299,11 +291,10 @@ def load_scenes(
     noise: Annotated[float | int, Ge(0), Lt(1), Words("a number in [0, 1)")] = 0.02,
     seed: Annotated[int, Ge(0), Le(2**63)] = 0,
 ) -> RetrievalData:
-    """Make scenes, their pictures and five captions of each; the same at every call.
+    """Make scenes of one to ``objects`` things, their pictures and five captions of each; the same at every call.
 
-    A scene has one to ``objects`` things, 1 to 6; the more, the more a caption leaves out. ``completeness`` in (0, 1]
-    is the share of things and attributes that a caption tells, ``noise`` in [0, 1) which share of it is false. The
-    images of a split do not depend on the number in another. No row is bad, so ``skip_bad`` has no effect.
+    ``completeness`` is the share of things and attributes that a caption tells, ``noise`` which share of it is false.
+    The images of a split do not depend on the number in another. No row is bad, so ``skip_bad`` has no effect.
     """
     splits = (
         _split(name, count, objects, completeness, noise, np.random.default_rng([seed, number]))

@@ -229,15 +229,8 @@ def digest(*parts: str | bytes) -> str:
 
 
 def statistics(images: Images, most: int = 20_000) -> tuple[Float32[Tensor, " features"], Float32[Tensor, " features"]]:
-    """Mean and standard deviation of every feature over images and regions, of every channel over pictures.
-
-    Read in pieces, and summed in float64; of more images than ``most``, this many at even distances are read. A feature
-    that does not vary has the deviation 1, so that one can divide.
-
-    >>> import numpy as np
-    >>> from goal_analysis.vse.data.split import ArrayImages
-    >>> statistics(ArrayImages(np.array([[1.0, 5.0], [3.0, 5.0]])))
-    (tensor([2., 5.]), tensor([1., 1.]))
+    """Mean and standard deviation, 1 where there is none, of every feature over images and regions, or channel over
+    pictures. Summed in float64; of more images than ``most``, this many at even distances are read.
     """
     count, mean, spread_out = 0, torch.zeros(()), torch.zeros(())
     for rows in pieces(spread(len(images), most)):
@@ -374,10 +367,8 @@ def make_split(
     skip_bad: bool,
     longest: Limit = LONGEST,
 ) -> Split:
-    """The split; with ``skip_bad`` what is left of it without images with faults, images without captions, and captions
-    that are empty, not in UTF-8 or longer than is allowed, with a `DataWarning` that counts them.
-
-    ``where`` has the file and the row of every caption. Unless ``skip_bad``, the first fault is raised.
+    """The split, or the first fault; with ``skip_bad`` what is left without faulty images and captions, and a
+    `DataWarning`. ``where`` has the file and the row of every caption.
     """
     texts, wrong, cut = list(captions), {}, []
     for k, caption in enumerate(captions):

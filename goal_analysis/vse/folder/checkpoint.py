@@ -1,7 +1,5 @@
-"""Checkpoints: where a run stands, in folders that appear whole or not at all.
-
-A checkpoint is the folder ``step-00001180`` with ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``.
-The state is the `Progress`, and it has the SHA-256 of both files and of itself, so a damaged checkpoint is refused.
+"""Checkpoints: where a run stands, in folders ``step-00001180`` that appear whole or not at all. Their ``state.json``
+has the `Progress`, and the SHA-256 of the tensors' files and of itself, so a damaged one is refused.
 """
 
 from __future__ import annotations
@@ -93,10 +91,8 @@ class Checkpoint:
 
 
 def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -> tuple[Progress, list[str]]:
-    """Put the newest checkpoint that is intact into a model, its optimizer and what the objective learns.
-
-    It returns where that stands, the start without any, and what is wrong with newer checkpoints. A CheckpointError
-    says that there are checkpoints, but none is intact, or that they are another model's.
+    """Put the newest checkpoint that is intact into a model, its optimizer and what the objective learns; it returns
+    where that stands, and what is wrong with newer ones. Without an intact one among some it is a CheckpointError.
     """
     found, problems = newest(folder)
     if found is None and problems:
@@ -117,10 +113,7 @@ def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into the folder of a run's checkpoints, and remove all but the newest and the best.
-
-    Where the folder cannot be written or the disk is full, the checkpoints before it are intact.
-    """
+    """Write a checkpoint, whole or not at all, and remove all but the newest and the best."""
     progress, path = checkpoint.progress, folder / _name(checkpoint.progress.step)
     with whole_folder(path) as unfinished:
         sums = {}

@@ -84,12 +84,10 @@ def run_experiment(
     command: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> Progress:
-    """Run an experiment in an empty or new folder, or go on with its run; the number of workers may differ.
-
-    The command is what the user typed, for the record. A RunError says that the folder holds another experiment, or one
-    on other data, or that another process is writing in it; where the model or the batches cannot be made, another run
-    can still begin there. A RankError or WorkerError says that another process has ended. Ctrl-C, SIGTERM and SIGHUP
-    write a checkpoint after the step and are a KeyboardInterrupt, from which the run goes on.
+    """Run an experiment in an empty or new folder, or go on with its run; the number of workers may differ. A RunError
+    says that the folder holds another experiment, other data, or a run that another process is writing; a RankError or
+    WorkerError that another process has ended. Ctrl-C, SIGTERM and SIGHUP write a checkpoint and are a
+    KeyboardInterrupt.
     """
     if objective.objective.reads_carried:
         given = f"{objective.name}: got an objective that reads what pairs carry"
@@ -140,10 +138,7 @@ def run_experiment(
 
 
 def load_model(folder: Path) -> TrainedModel:
-    """The model of a run with the weights that were best on dev.
-
-    A RunError says that there is no run; a CheckpointError that there is no checkpoint yet, or that it is damaged.
-    """
+    """The best model on dev of a run; a RunError where there is none, a CheckpointError where none is intact."""
     record = read_run(folder)
     shape = record.data.shape[1:]
     checkpoint, problems = newest(folder / CHECKPOINTS)

@@ -1,7 +1,5 @@
-"""The folder of a run: who writes in it, what was run, and the log.
-
-``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv`` has the records of the
-epochs. The wall clock has a file of its own, ``seconds.jsonl``, so a resumed run ends with the same log, bit for bit.
+"""The folder of a run: ``run.json`` says what was run and with what, ``log.jsonl`` has one record a line, ``log.csv``
+those of epochs. The clock is in ``seconds.jsonl``, so a resumed run ends with the same log, bit for bit.
 """
 
 from __future__ import annotations
@@ -118,18 +116,12 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """The part of an experiment that decides its outcome, as JSON gives it back: all but the number of workers.
-
-    Experiments with the same identity are the same one: the run of one goes on as that of the other.
-    """
+    """The part of an experiment that decides its outcome, as JSON gives it back: all but the number of workers."""
     return json_value(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 
 class Log:
-    """The records of a run.
-
-    Records of steps after ``after``, which a resumed run makes again, are dropped; None begins anew.
-    """
+    """The records of a run, but none of steps after ``after``, which a resumed run makes again; None begins anew."""
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
         self._folder = folder

@@ -19,15 +19,11 @@ from goal_analysis.vse.models.text import Tokens
 
 
 def order(image_of: np.ndarray, seed: int, epoch: int, together: int = 1) -> np.ndarray:
-    """The pairs of an epoch, counted from 0, in their order, where ``image_of`` is the image of every pair.
-
-    So many pairs of one image stand together; of an image with fewer left, those.
+    """The pairs of an epoch, counted from 0, in their order; so many pairs of an image, or those left, stand together.
 
     >>> images = np.array([0, 0, 0, 1, 1, 1])
     >>> order(images, seed=0, epoch=0), order(images, seed=0, epoch=1)
     (array([3, 2, 5, 4, 0, 1]), array([1, 4, 3, 0, 2, 5]))
-    >>> order(images, seed=0, epoch=0, together=2)
-    array([3, 5, 2, 0, 4, 1])
     """
     rng = np.random.default_rng([seed, epoch])
     shuffled = rng.permutation(len(image_of))
@@ -50,12 +46,9 @@ def epoch_batches(
     rank: int = 0,
     ranks: int = 1,
 ) -> Generator[tuple[Tensor, ...], None, None]:
-    """The batches of an epoch, counted from 0, after the ``first`` ones; the last incomplete one is left out.
-
-    A batch is pairs of image and caption: images, tokens, the lengths of these, the image of every pair, and the same
-    again, or the place of the caption in the split where the captions decide what matches. The process of a rank has
-    its consecutive part of every batch. The processes that read images live until the generator is at its end or
-    closed.
+    """The batches of an epoch after the ``first`` ones; the last incomplete one is left out. A batch is images, tokens,
+    their lengths, the image of every pair, and the same again, or the caption's place where captions decide what
+    matches. A rank has its consecutive part of every batch. Readers live until the generator ends or is closed.
     """
     size = options.batch_size
     pairs = order(split.image_of, seed, epoch, options.captions_per_image)

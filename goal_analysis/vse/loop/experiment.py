@@ -36,24 +36,12 @@ Rate = Annotated[float | int, Gt(0), Lt(math.inf)]
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroup:
-    """How the parameters of some names are trained, where that is not as all others are.
-
-    Args:
-        match: a pattern of names such as ``text.model.*``, in which ``*`` stands for any characters. A parameter is in
-            the first group whose pattern it matches; those of the parts of a name are in
-            `goal_analysis.vse.loop.training.parameter_names`.
-        learning_rate: the highest; it rises and falls in time as that of all others does.
-        weight_decay: of AdamW.
-        frozen: whether they stay as they are.
-
-    Raises:
-        ValueError: a value of another type or out of its range; says what is accepted.
-    """
+    """How the parameters are trained whose `parameter_names` match, such as ``text.model.*``, first group first."""
 
     match: Annotated[str, MinLen(1), Words("a pattern of names, such as text.model.*")]
-    learning_rate: Rate | None = None
+    learning_rate: Rate | None = None  # the highest; it rises and falls as that of all others does
     weight_decay: Amount | None = None
-    frozen: bool = False
+    frozen: bool = False  # whether they stay as they are
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -61,67 +49,33 @@ class ParameterGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How an experiment is trained.
+    """How an experiment is trained; a ValueError says what is accepted."""
 
-    Args:
-        epochs: passes over all (image, caption) pairs of the training split, a million at most.
-        batch_size: pairs of a step, over all processes. The last batch of an epoch is left out if it is incomplete.
-        captions_per_image: captions of an image, or those left, that are positives of one batch.
-        text_text: weight of the objective on the captions of a batch, in which captions of one image are positives.
-        image_image: the same for the images, whose copies in a batch differ by dropout and augmentation.
-        learning_rate: the highest, of AdamW.
-        weight_decay: of AdamW.
-        groups: parameters that are trained in another way, by their names, see `ParameterGroup`.
-        schedule: of the learning rate after its warm-up: ``cosine`` down to 0, ``step`` or ``constant``.
-        warm_up_steps: the learning rate rises linearly from 0 over so many steps.
-        step_epochs: with ``step``, the learning rate is multiplied by ``step_factor`` every so many epochs.
-        step_factor: see ``step_epochs``.
-        teacher: the folder of a run whose model masks false negatives, if any, see
-            `goal_analysis.vse.data.answers.TaughtMatches`.
-        teacher_margin: pairs that are less than this below the teacher's similarity of a positive are masked too.
-        epochs_on_all: all negatives count alike for so many epochs, before those that the objective mines. Softmax
-            mining counts all negatives anyway, and starts at once.
-        clip: the norm that the gradient of all parameters is clipped to; 0 for none.
-        chunk: pairs that a process encodes at once, see `GradientCache`; the objective sees the whole batch, and only
-            the numbers that dropout draws differ. 0 encodes all at once.
-        accumulate: batches whose gradients are averaged into one step.
-        precision: ``32-true``, ``64-true`` or ``bf16-mixed``.
-        patience: training stops after so many epochs without a better RSUM on dev; 0 for never.
-        checkpoint_steps: a checkpoint is written every so many steps, and at the end of every epoch; 0 for none.
-        log_steps: the log gets a record every so many steps.
-        probe_steps: statistics of the objective's weights are taken every so many steps; 0 for none.
-        workers: processes that read images; 0 reads them in the training process.
-        on_trouble: ``stop`` or ``continue`` when numbers are not finite, embeddings collapse or gradients vanish.
-
-    Raises:
-        ValueError: a value of another type or out of its range; says what is accepted.
-    """
-
-    epochs: Annotated[int, Ge(1), Le(10**6)] = 25
-    batch_size: Whole = 128
-    captions_per_image: Whole = 1
-    text_text: Amount = 0.0
-    image_image: Amount = 0.0
-    learning_rate: Rate = 5e-4
-    weight_decay: Amount = 1e-4
+    epochs: Annotated[int, Ge(1), Le(10**6)] = 25  # passes over all (image, caption) pairs
+    batch_size: Whole = 128  # pairs of a step, over all processes; an incomplete batch at the end is left out
+    captions_per_image: Whole = 1  # captions of an image, or those left, that are positives of one batch
+    text_text: Amount = 0.0  # weight of the objective on captions alone; those of one image are positives
+    image_image: Amount = 0.0  # on images alone, whose copies differ by dropout and augmentation
+    learning_rate: Rate = 5e-4  # the highest, of AdamW
+    weight_decay: Amount = 1e-4  # of AdamW
     groups: tuple[ParameterGroup, ...] = ()
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    warm_up_steps: Count = 0
-    step_epochs: Whole = 15
-    step_factor: Amount = 0.1
-    teacher: str = ""
-    teacher_margin: Amount = 0.0
-    epochs_on_all: Count = 0
-    clip: Amount = 2.0
-    chunk: Count = 0
-    accumulate: Whole = 1
+    schedule: Literal["cosine", "step", "constant"] = "cosine"  # after the warm-up; cosine goes down to 0
+    warm_up_steps: Count = 0  # in which the learning rate rises linearly from 0
+    step_epochs: Whole = 15  # of the schedule step: epochs after which the learning rate is multiplied
+    step_factor: Amount = 0.1  # and by what
+    teacher: str = ""  # the folder of a run whose model masks false negatives, see `TaughtMatches`
+    teacher_margin: Amount = 0.0  # pairs less than this below the teacher's similarity of a positive are masked too
+    epochs_on_all: Count = 0  # in which all negatives count alike, not those that the objective mines by hardness
+    clip: Amount = 2.0  # the norm that the gradient of all parameters is clipped to; 0 for none
+    chunk: Count = 0  # pairs that a process encodes at once, see `GradientCache`; 0 encodes all
+    accumulate: Whole = 1  # batches whose gradients are averaged into one step
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
-    patience: Count = 0
-    checkpoint_steps: Count = 0
-    log_steps: Whole = 50
-    probe_steps: Count = 0
-    workers: Count = 0
-    on_trouble: Literal["stop", "continue"] = "stop"
+    patience: Count = 0  # epochs without a better RSUM on dev after which training stops; 0 for never
+    checkpoint_steps: Count = 0  # between checkpoints, which the end of an epoch has too; 0 for none
+    log_steps: Whole = 50  # between records of the log
+    probe_steps: Count = 0  # between statistics of the objective's weights; 0 for none
+    workers: Count = 0  # processes that read images; 0 reads them in the training process
+    on_trouble: Literal["stop", "continue"] = "stop"  # when numbers are not finite, or `health` finds trouble
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -133,26 +87,14 @@ class TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One training run, apart from the machine that it runs on.
-
-    Args:
-        name: a printable text.
-        data: what `goal_analysis.vse.data.load` takes: ``name`` and its options.
-        model: what `goal_analysis.vse.models.model.build_model` takes.
-        objective: the line that names it, such as ``nca/linear@softmax:12``, or the name of a TOML file.
-        training: how it is trained.
-        seed: of the weights at the start, the order of the batches, and dropout.
-
-    Raises:
-        ValueError: a value of another type or out of its range; says what is accepted.
-    """
+    """One training run, apart from the machine that it runs on; a ValueError says what is accepted."""
 
     name: Annotated[str, MinLen(1), Predicate(str.isprintable), Words("a printable text")] = "experiment"
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
-    objective: str
+    data: Mapping[str, Any]  # what `goal_analysis.vse.data.load` takes: ``name`` and its options
+    model: Mapping[str, Any]  # what `build_model` takes
+    objective: str  # the line that names it, such as ``nca/linear@softmax:12``, or the name of a TOML file
     training: TrainingOptions = TrainingOptions()
-    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0  # of first weights, the order of batches, and dropout
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -181,9 +123,7 @@ class Experiment:
         return load(options.pop("name"), **options)
 
     def load_split(self, name: str, data: str | None = None, **more: Any) -> Split:
-        """A split of the data, or of other data that are read as those are, with what ``more`` says of ``skip_bad`` and
-        ``equal_captions``; a DataError says which splits there are.
-        """
+        """A split of the data, or of other data read as those are; ``more`` may set the options for bad rows."""
         from goal_analysis.vse.data import carry_options, load_split
 
         options: dict[str, Any] = carry_options(self.data, data) if data else dict(self.data)

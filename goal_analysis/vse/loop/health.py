@@ -44,10 +44,7 @@ class Trouble:
 
 
 def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Trouble | None:
-    """Find a gradient that is not finite before clipping, or has vanished in a run of so many steps.
-
-    A gradient has vanished after `VANISHING_STEPS` steps in a row without one, which is said again after as many more.
-    """
+    """A gradient that is not finite before clipping, or none in every further `VANISHING_STEPS` steps."""
     if not math.isfinite(norm):
         return Trouble(
             "not finite",
@@ -69,12 +66,9 @@ def gradient_trouble(norm: float, step: int, zero_steps: int, steps: int) -> Tro
 
 
 def collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
-    """Find scores of different images that are all equal, or embeddings of images or texts that are all one point.
-
-    ``outputs`` are scores, or begin with both embeddings, of shape ``(pairs, dim)``; ``ids`` has the image of every
-    pair, and what a model gives of one image may well be alike. Hardest negatives from a random start can do this: the
-    gradient pulls every embedding to the mean before any structure is learnt ("Hard Negative Examples are Hard, but
-    Useful", Xuan, Stylianou, Liu and Pless, ECCV 2020, https://arxiv.org/abs/2007.12749).
+    """Find scores of different images, or embeddings of images or texts ``(pairs, dim)``, that are all one point.
+    Hardest negatives from a random start can do this: the gradient pulls every embedding to the mean ("Hard Negative
+    Examples are Hard, but Useful", Xuan et al., ECCV 2020, https://arxiv.org/abs/2007.12749).
     """
     if isinstance(outputs, Tensor):
         spreads = {"scores": ("each other", outputs.max() - outputs.min())}

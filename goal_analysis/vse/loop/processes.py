@@ -1,7 +1,5 @@
-"""The processes of a training run: the readers of images and the ranks, and what is said when one of them dies.
-
-A rank may wait for a dead one for ever. So every rank holds a lock in the run's folder, which ends with the process,
-and a thread of each looks at the locks of the others on its machine, and of machines that share the folder.
+"""The processes of a run: readers of images, and ranks. A rank may wait for a dead one for ever, so each holds a lock
+in the run's folder, which ends with the process, and a thread of each looks at the others' locks.
 """
 
 from __future__ import annotations
@@ -33,11 +31,7 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 def start_fabric(accelerator: str, precision: Any, devices: int = 1, nodes: int = 1) -> Fabric:
-    """Fabric for so many processes on so many machines, one a device; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ValueError: not one of `ACCELERATORS`, or one that this machine does not have, or not so many of.
-    """
+    """Fabric for so many processes on so many machines, one a device; a ValueError where this machine lacks them."""
     if accelerator not in ACCELERATORS:
         raise ValueError(f"accelerator: got {accelerator!r} but expected one of {', '.join(ACCELERATORS)}")
     try:
@@ -58,10 +52,7 @@ class RankError(RuntimeError):
 
 @contextmanager
 def signals_noted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, SIGTERM or SIGHUP has asked this process to end, which the caller does at a good moment.
-
-    The second of them is a KeyboardInterrupt at once. Signals that are ignored or handled by others stay so.
-    """
+    """Whether Ctrl-C, SIGTERM or SIGHUP has asked this process to end; the second of them is a KeyboardInterrupt."""
     asked: list[int] = []
 
     def note(number: int, _: Any) -> None:
@@ -85,10 +76,7 @@ def signals_noted() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def name_dead_workers(workers: int) -> Iterator[None]:
-    """Turn what is raised when a reading process has died into a `WorkerError`.
-
-    PyTorch raises an error of its own wherever the program is at that moment.
-    """
+    """Turn what PyTorch raises, wherever the program is, when a reading process has died into a `WorkerError`."""
     try:
         yield
     except Exception as problem:
@@ -120,11 +108,9 @@ def _chain(problem: BaseException | None) -> Iterator[BaseException]:
 
 @contextmanager
 def watch_ranks(folder: Path, fabric: Fabric) -> Iterator[None]:
-    """End all ranks within seconds after one has ended; a single process is not watched.
-
-    RunError is raised on every rank where the folder of one cannot be written or another run has it; RankError where an
-    exchange failed for another rank has ended. Where this rank hangs in one, the process ends with exit code 1 and the
-    same message.
+    """End all ranks within seconds after one has ended. RunError is raised on every rank where the folder of one cannot
+    be written or another run has it; RankError where an exchange failed for another rank has ended. Where this rank
+    hangs in one, the process ends with exit code 1 and the same message.
     """
     if fabric.world_size == 1:
         yield

@@ -1,7 +1,5 @@
-"""The training loop, from top to bottom; a run that was killed and resumed ends as if nothing had happened.
-
-All randomness of a step is a function of the seed, the step and the process, so a checkpoint holds no random state. Of
-several processes every one has its share of every batch, and the objective sees the joined batch.
+"""The training loop; a run that was killed and resumed ends as if nothing had happened. All randomness of a step is a
+function of the seed, the step and the process, so a checkpoint holds no random state.
 """
 
 from __future__ import annotations
@@ -57,13 +55,9 @@ def train(
     report: Report = lambda record: None,
     asked: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on, if
-    there is one.
-
-    ``match`` makes the matches of a batch from the rows of its images, and its ``texts``. Where it is ``asked`` to end,
-    it writes a checkpoint before the next step and raises a KeyboardInterrupt. TrainingTrouble is raised where numbers
-    are not finite, embeddings have collapsed or the gradient stays zero, and ``on_trouble`` is ``stop``; OutOfMemory
-    says what to try; CheckpointError that no checkpoint is what was written.
+    """Train on ``data.train``, chosen by the RSUM on ``data.dev``, from the newest checkpoint in the folder on. Where
+    it is ``asked`` to end, it writes a checkpoint and raises a KeyboardInterrupt. It raises TrainingTrouble where
+    ``on_trouble`` is ``stop``, OutOfMemory, and CheckpointError where no checkpoint is intact.
     """
     options = experiment.training
     learned = objective.learned or nn.Module()
@@ -162,10 +156,8 @@ def parameter_names(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
-    """AdamW of what is trained; a group's ``share`` is its learning rate over that of all others.
-
-    Frozen parameters ask for no gradient from then on. A pattern that matches nothing, or nothing that an earlier one
-    leaves, is a ValueError with the names that there are.
+    """AdamW of what is trained; a group's ``share`` is its learning rate over that of all others. A pattern that
+    matches nothing, or nothing that an earlier one leaves, is a ValueError with the names that there are.
     """
     left, made = parameter_names(model), []
     for number, group in enumerate(options.groups):
@@ -192,14 +184,8 @@ def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Ad
 
 
 def learning_rate(options: TrainingOptions, step: int, epoch_steps: int) -> float:
-    """The learning rate of a step, counted from 0.
-
-    It rises linearly over the warm-up; then it is constant, falls by a factor every few epochs, or follows ½(1 +
-    cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
-
-    >>> options = TrainingOptions(epochs=2, learning_rate=1.0, warm_up_steps=2)
-    >>> [round(learning_rate(options, step, 5), 2) for step in range(10)]
-    [0.5, 1.0, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04]
+    """The learning rate of a step, counted from 0: it rises linearly over the warm-up; then it is constant, falls by a
+    factor every few epochs, or follows ½(1 + cos(π·t)) with t from 0 after the warm-up to 1 after the last step.
     """
     if step < options.warm_up_steps:
         return options.learning_rate * (step + 1) / options.warm_up_steps
@@ -221,10 +207,8 @@ def steps_of_epoch(options: TrainingOptions, pairs: int) -> int:
 
 
 def on_all_negatives(objective: GradientObjective) -> GradientObjective:
-    """The objective on the mean over all negatives; one whose aggregators count every negative stays as it is.
-
-    It is a mean and not a sum, for Adam's second moments would remember a sum for thousands of steps. Relative
-    similarities, which compare hardest triplets with each other, are 0.
+    """The objective on the mean over all negatives; one whose aggregators count every negative stays as it is. Not a
+    sum, for Adam's second moments would remember it for thousands of steps; relative similarities are 0.
     """
 
     def chooses(side: Side | None) -> bool:
@@ -257,15 +241,13 @@ def surrogate(
     within: tuple[float, float] = (0.0, 0.0),
     texts: Tensor | None = None,
 ) -> Tensor:
-    """The objective on what a model gives: embeddings of images and texts, or scores of shape ``(images, texts)``.
+    """The objective on embeddings of images and texts, or on scores of shape ``(images, texts)``.
 
             objective(X, Y) + within[0]·objective(X, X) + within[1]·objective(Y, Y)
 
-    ``ids`` of shape ``(pairs,)`` is the image of every pair, and ``texts`` what the objective matches with it, by
-    default the same. Among embeddings of one kind, those whose pairs match are positives, and none is compared with
-    itself. On `Mined` the objective acts twice, and the sum trains: on the embeddings, and on the scores of the chosen
-    pairs. The other pairs are neither positives nor negatives there. Scores, and the terms within one kind, are those
-    of a process's own share of the batch.
+    ``ids`` is the image of every pair, ``texts`` what the objective matches with it. Among embeddings of one kind, none
+    is compared with itself. On `Mined` the objective acts on the embeddings, and on the scores of the chosen pairs.
+    Scores, and the terms within one kind, are those of a process's own share of the batch.
     """
     own: GradientObjective = objective.objective if isinstance(objective, AcrossProcesses) else objective
     texts = ids if texts is None else texts
@@ -300,9 +282,7 @@ def probe_weights(
 
 
 class _OnTensors(nn.Module):
-    """A model of images and texts whose texts come as tensors, which is what moves between processes and devices; with
-    what the objective learns, whose gradients are averaged over the processes too.
-    """
+    """A model whose texts come as tensors, which is what moves between processes; with what the objective learns."""
 
     def __init__(self, model: RetrievalModel, learned: nn.Module) -> None:
         super().__init__()
@@ -321,11 +301,7 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
 
 
 def tensorboard_log(folder: Path) -> Report:
-    """What writes the numbers of a run's records for TensorBoard, as ``step/gradient_norm``, ``epoch/rsum`` and so on.
-
-    Records after the newest checkpoint, which a resumed run makes again, are dropped. Without the package tensorboard
-    this is a ValueError.
-    """
+    """What writes a run's numbers for TensorBoard, as ``epoch/rsum``, anew after the newest checkpoint."""
     newest_step = max(steps(folder / CHECKPOINTS), default=-1)
     package = import_extra("torch.utils.tensorboard", "tensorboard", "tensorboard")
     writer = package.SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)

@@ -19,12 +19,9 @@ PairScores = Callable[[Tensor, Tensor], Tensor]
 
 
 class RetrievalModel(nn.Module):
-    """What is trained and evaluated: an encoder of images and one of captions, and how they embed and score.
-
-    Where it ``embeds``, a score is the dot product of `embed_images` and `embed_texts`, so that all of a split are
-    embedded once; otherwise it says `pair_scores`. Where ``top`` is not 0, these re-rank so many of every query's
-    candidates. ``forward`` takes images, the tokens of their captions and the image of every pair; it gives what the
-    objective acts on: embeddings of both, scores of all pairs, or `Mined`.
+    """What is trained and evaluated. Where it ``embeds``, a score is the dot product of `embed_images` and
+    `embed_texts`; otherwise it says `pair_scores`. Where ``top`` is not 0, these re-rank so many of every query's
+    candidates.
     """
 
     embeds: bool = True
@@ -89,14 +86,12 @@ class Mined(NamedTuple):
 class Reranking(RetrievalModel):
     """A dual encoder, and a scorer beside it: s = x·y + g·f.
 
-    Both are trained by the objective: the dual encoder on the whole batch, and f alone on its positives and on the
-    ``negatives`` of every image and every caption that are hardest by x·y. f is a `Matching`, which reads images and
-    captions by itself; or a scorer of the dual encoder's regions v and words e, f(A·v + a, B·e + b), where A and B are
+    Both are trained by the objective: f alone on its positives and on the ``negatives`` of every image and caption that
+    are hardest by x·y. f is a `Matching`; or a scorer of regions v and words e, f(A·v + a, B·e + b), where A and B are
     the identity at the start. No gradient of f reaches v or e, so that the dual encoder is what it would be by itself.
     g, the ``share``, is not learnt. In evaluation the ``top`` candidates of every query are put in a new order.
 
-    In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651), which mines the
-    negatives of its multimodal encoder by the similarities of its unimodal ones and ranks the first few by both.
+    In the manner of "Align before Fuse" (Li et al., NeurIPS 2021, https://arxiv.org/abs/2107.07651).
     """
 
     scorer: Any
@@ -124,9 +119,7 @@ class Reranking(RetrievalModel):
         return DualEncoder(self.image, self.text).train(self.training)
 
     def forward(self, images: Images, tokens: Tokens, ids: Any = None) -> Mined:
-        """Embeddings of a batch of pairs, and the scores of those that count; captions of one image are its
-        positives.
-        """
+        """Embeddings of a batch of pairs, and the scores of those that count; an image's captions are positives."""
         x, y, score = self._read(images, tokens)
         chosen = choose_hardest(x.detach() @ y.detach().T, ids[:, None] == ids[None, :], self.negatives)
         rows, columns = chosen.nonzero(as_tuple=True)
@@ -163,9 +156,7 @@ NUMBERS_AT_A_TIME = 2**22  # numbers that one tensor of a strip has at most, or 
 
 
 def score_in_strips(score: Callable[[Tensor], Any], order: Pairs, size: int) -> Any:
-    """The tensor that ``score`` gives for all rows, or its dictionary of tensors, a strip of their ``order`` at a time,
-    where a row takes so many numbers in a tensor.
-    """
+    """What ``score`` gives for all rows, a strip of their ``order`` at a time; a row takes ``size`` numbers."""
     strips = order.split(max(1, NUMBERS_AT_A_TIME // max(size, 1)))
     again = torch.is_grad_enabled() and len(strips) > 1
     found = [checkpoint(score, strip, use_reentrant=False) if again else score(strip) for strip in strips]
@@ -177,12 +168,7 @@ def score_in_strips(score: Callable[[Tensor], Any], order: Pairs, size: int) -> 
 def choose_hardest(
     similarities: Float[Tensor, "rows columns"], positives: Bool[Tensor, "rows columns"], count: int
 ) -> Bool[Tensor, "rows columns"]:
-    """The positives, and so many of the most similar negatives of every row and of every column.
-
-    >>> similarities = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.8, 0.0], [0.5, 0.4, 0.7]])
-    >>> choose_hardest(similarities, torch.eye(3, dtype=torch.bool), 1).int()
-    tensor([[1, 0, 1], [1, 1, 0], [1, 1, 1]], dtype=torch.int32)
-    """
+    """The positives, and so many of the most similar negatives of every row and of every column."""
     among = similarities.masked_fill(positives, -torch.inf)
     chosen = positives.clone()
     for axis in (1, 0):
@@ -194,14 +180,7 @@ def choose_hardest(
 def rank_first_anew(
     scores: Float[Tensor, "rows columns"], score_pairs: PairScores, top: int
 ) -> Float[Tensor, "rows columns"]:
-    """Scores that rank the first ``top`` of every row by the scorer, and the others behind them as before.
-
-    The scorer is asked for ``top`` pairs of every row; its scores are finite.
-
-    >>> scores = torch.tensor([[0.3, 0.2, 0.1]])
-    >>> rank_first_anew(scores, lambda rows, columns: columns.float(), 2).argsort(descending=True)
-    tensor([[1, 0, 2]])
-    """
+    """Scores that rank the first ``top`` of every row by the scorer (finite), and the others behind them as before."""
     scores = scores.double()  # so that the step between the two parts costs no digits
     top = min(top, scores.shape[1])
     columns = scores.topk(top, dim=1).indices

@@ -25,10 +25,10 @@ from goal_analysis.vse.models.text import Subwords, Tokenizer, import_extra
 def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> list[str]:
     """Write what a model has of Hugging Face's, whole or not at all, and say what it is.
 
-    A dual encoder of one checkpoint with its own projections is one folder for ``from_pretrained``, with tokenizer and
-    processor. Otherwise the folder has ``text``, a model of sentence-transformers with pooling, projection and unit
-    length; ``image``, an encoder of pictures without a projection; and ``matching``, a re-ranker or a scorer with its
-    head. A model without any of these is a ValueError, and so is a part that the libraries have no place for.
+    A dual encoder of one checkpoint with its own projections is one folder for ``from_pretrained``. Otherwise ``text``
+    is a model of sentence-transformers, ``image`` an encoder of pictures without a projection, and ``matching`` a
+    re-ranker or a scorer with its head. A model without any, or a part that the libraries have no place for, is a
+    ValueError.
     """
     image: Any
     text: Any

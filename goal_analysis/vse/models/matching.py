@@ -24,10 +24,8 @@ Inputs = Mapping[str, Tensor]  # of a model, by their names; images stand along 
 
 
 class Head(NamedTuple):
-    """How a kind of model is used: the name of its class, what it has read of images, and its score of pairs.
-
-    ``score(model, text, image)`` has a row a pair in the tensors of both; ``features`` is the name of the width of an
-    image's regions in the model's configuration, and empty where it takes pictures.
+    """How a kind of model is used: its class, the score of pairs, one a row of text and image, what it reads of images
+    before, and the configuration's name of the regions' width, empty where it takes pictures.
     """
 
     name: str
@@ -65,19 +63,13 @@ HEADS: dict[str, Head] = {
 
 
 class Matching(RetrievalModel):
-    """A checkpoint of BLIP, ViLT, VisualBERT or LXMERT, whose own head scores pairs of image and caption.
+    """A checkpoint whose own head scores pairs by the difference of its two logits.
 
-    Of two logits, "they match" and "they do not", the score is the difference. BLIP and ViLT take pictures, through
-    their own processor; VisualBERT and LXMERT regions, which are standardised and mapped linearly where they are not as
-    wide as the checkpoint expects. LXMERT is told that every region is the whole image, since features come without
-    boxes. ``architecture`` and ``processor`` stand for ``path``, with random weights.
-
-    It computes a transformer for every pair, so it is for `Reranking`, or for small data as a scorer alone, without
-    encoders.
-
-    BLIP: Li, Li, Xiong and Hoi, ICML 2022, https://arxiv.org/abs/2201.12086. ViLT: Kim, Son and Kim, ICML 2021,
-    https://arxiv.org/abs/2102.03334. VisualBERT: Li, Yatskar, Yin, Hsieh and Chang, 2019,
-    https://arxiv.org/abs/1908.03557. LXMERT: Tan and Bansal, EMNLP 2019, https://arxiv.org/abs/1908.07490.
+    BLIP (https://arxiv.org/abs/2201.12086) and ViLT (https://arxiv.org/abs/2102.03334) take pictures; VisualBERT
+    (https://arxiv.org/abs/1908.03557) and LXMERT (https://arxiv.org/abs/1908.07490) regions, mapped linearly where they
+    are not as wide as expected. LXMERT is told that every region is the whole image, since features come without boxes.
+    ``architecture`` and ``processor`` stand for ``path``, with random weights. It computes a transformer for every
+    pair, so it is for `Reranking`, or for small data as a scorer alone, without encoders.
     """
 
     embeds = False

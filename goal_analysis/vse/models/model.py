@@ -28,12 +28,7 @@ RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` t
 
 
 def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Tokenizer:
-    """The tokenizer that the table ``tokenizer`` names; by default ``words``, or the pretrained model's own.
-
-    >>> tokenizer = build_tokenizer({"tokenizer": {"name": "words", "min_count": 2}}, ["a dog", "a cat"])
-    >>> tokenizer(["a cat"]).ids
-    tensor([[2, 1]])
-    """
+    """The tokenizer that the table ``tokenizer`` names; by default ``words``, or the pretrained model's own."""
     tables, default = _spelled_out(config), {"name": "words"}
     for part in ("reranker", "scorer", "text"):
         table = tables.get(part)
@@ -57,23 +52,12 @@ def build_model(
 ) -> RetrievalModel:
     """The model that a table describes, with random weights from torch's seed.
 
-    ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either or in
-    both, and is by default that of an encoder that has a width of its own. A table ``checkpoint`` takes the place of
-    both. With a table ``scorer`` the encoders give it their elements, and it takes the place of their pooling; with a
-    table ``reranker``, a scorer stands beside the dual encoder, see `Reranking`. A table ``pictures`` takes the place
-    of ``image`` where images are pictures, so that an experiment on features is one on pictures too. Where a table has
-    but one option, ``hf:FOLDER`` stands for it, and so on, see `SHORT`.
-
-    The shape is that of one image; the statistics are of the training images, none where the model's state brings them.
-    A ValueError says which name, option, type or range is accepted.
-
-    >>> import torch
-    >>> from goal_analysis.vse.models.text import Vocabulary
-    >>> vocabulary = Vocabulary(("a", "dog"), (3, 2), captions=3)
-    >>> config = {"image": {"name": "linear", "dim": 4}, "text": {"name": "bag_of_words", "dropout": 0.3}}
-    >>> images, captions = build_model(config, (6,), vocabulary)(torch.ones(2, 6), vocabulary(["a dog", "dog", "a"]))
-    >>> images.shape, captions.shape
-    (torch.Size([2, 4]), torch.Size([3, 4]))
+    ``image`` and ``text`` are tables with the ``name`` of an encoder and its options; ``dim`` may stand in either, and
+    is by default that of an encoder that has a width of its own. A table ``checkpoint`` takes the place of both. With a
+    ``scorer`` the encoders give it their elements, unpooled; a ``reranker`` stands beside the dual encoder, see
+    `Reranking`. ``pictures`` takes the place of ``image`` where images are pictures. The shape is that of one image;
+    the statistics are of the training images, none where the model's state brings them. What is not accepted is a
+    ValueError.
     """
     config = _spelled_out(config)
     beside = [part for part in ("scorer", "reranker") if part in config]
@@ -114,10 +98,8 @@ def build_model(
 
 
 def portable_tables(config: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """The tables that build the same model without a network or the folder that its weights came from.
-
-    What was pretrained is in the model's state, so here it has random weights. An encoder that was pretrained says in
-    ``made_of`` which options build it so.
+    """The tables that build the same model, with random weights, without a network or the folder of its checkpoint; an
+    encoder that was pretrained says in ``made_of`` which options do so.
     """
     found = {part: dict(table) for part, table in _spelled_out(config).items() if part != "tokenizer"}
     parts = {"image": model.image, "pictures": model.image, "text": model.text}
@@ -153,10 +135,7 @@ def _named(known: Mapping[str, Any], name: Any, where: str) -> Any:
 
 
 def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
-    """Call a class or a function with arguments, and with the options of a table.
-
-    A whole number without bounds of its own is from 1, or 0 if that is its default, to `MOST`.
-    """
+    """What a class or function makes of arguments, and of a table's options: whole numbers up to `MOST`."""
     options = {name: value for name, value in given.items() if name != "name"}
     of = f"{where}: {given['name']}" if "name" in given else where
     options = read_options(build, options, of, after=len(arguments), most=MOST)

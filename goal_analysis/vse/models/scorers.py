@@ -49,13 +49,11 @@ LEAST = 1e-12  # below it a length counts as this, so that nothing is divided by
 class CrossAttention(Scorer):
     """SCAN: how well every word is met by the regions it attends to, and every region by the words.
 
-    With cosines s between regions v and words e, a word attends to the regions with α_rw = softmax_r(λ s̄_rw), where
-    s̄_rw = [s_rw]₊/√Σ_w′[s_rw′]₊², and its relevance is R_w = cos(e_w, Σ_r α_rw v_r). The score is the mean of R over
-    the words, or with the pool ``logsumexp`` ln(Σ_w exp(μ R_w))/μ. With regions and words exchanged it is that of the
-    other direction; the score of both is their mean. λ is ``word_smoothing`` or ``region_smoothing``, μ the
-    ``sharpness``; ``queries`` are ``words`` (the paper's text-to-image), ``regions`` (its image-to-text) or ``both``.
-
-    See "Stacked Cross Attention for Image-Text Matching" (Lee, Chen, Hua, Hu and He, ECCV 2018,
+    With cosines s, a word w attends to the regions r with α_rw = softmax_r(λ s̄_rw), s̄_rw = [s_rw]₊/√Σ_w′[s_rw′]₊²,
+    and its relevance is R_w = cos(e_w, Σ_r α_rw v_r). The score is the mean of R, or with the pool ``logsumexp`` ln(Σ_w
+    exp(μ R_w))/μ, and the mean of that and of the other direction's. λ is ``word_smoothing`` or ``region_smoothing``, μ
+    the ``sharpness``; ``queries`` are ``words`` (the paper's text-to-image), ``regions`` (its image-to-text) or
+    ``both``. "Stacked Cross Attention for Image-Text Matching" (Lee et al., ECCV 2018,
     https://arxiv.org/abs/1803.08024).
     """
 
@@ -121,9 +119,8 @@ class CrossAttention(Scorer):
 
 
 def _relevance(s: Tensor, gram: Tensor, there: Tensor, smoothing: float | int) -> Tensor:
-    """R of every query (last axis), which attends to the keys (last but one) with these cosines among each other.
-
-    The attended vector a = Σ_k α_k k is never made: its cosine with the query is Σ_k α_k s_k/√(αᵀ·gram·α).
+    """R of every query (last axis), which attends to the keys (last but one). The attended vector a = Σ_k α_k k is
+    never made: its cosine with the query is Σ_k α_k s_k/√(αᵀ·gram·α).
     """
     positive = s.relu()
     lengths = torch.linalg.vector_norm(positive, dim=-1, keepdim=True).clamp_min(LEAST)
@@ -136,15 +133,10 @@ def _relevance(s: Tensor, gram: Tensor, there: Tensor, smoothing: float | int) -
 class Fusion(Scorer):
     """One stream of regions and words: f = mean_w max_r cos(e_w, v_r) + mean_r max_w cos(e_w, v_r) + a·h + b.
 
-    v and e are regions and words; h is what a vector beside them has gathered after all have attended to each other,
-    every element with the vector of its kind. a and b are 0 at the start, so that f begins as the alignment of what the
-    encoders give and has not to find it anew.
-
-    It computes a whole transformer for every pair, so it is for small batches and for `Reranking`.
-
-    In the manner of "UNITER: UNiversal Image-TExt Representation Learning" (Chen et al., ECCV 2020,
-    https://arxiv.org/abs/1909.11740), whose image-text matching is a·h + b, without its pretraining; the alignment is
-    that of "FILIP: Fine-grained Interactive Language-Image Pre-Training" (Yao et al., ICLR 2022,
+    h is what a vector beside regions v and words e has gathered after all have attended to each other. a and b are 0 at
+    the start, so that f begins as the alignment of what the encoders give. It computes a transformer for every pair, so
+    it is for small batches and for `Reranking`. a·h + b is the matching of UNITER (Chen et al., ECCV 2020,
+    https://arxiv.org/abs/1909.11740), without its pretraining; the alignment is FILIP's (Yao et al., ICLR 2022,
     https://arxiv.org/abs/2111.07783).
     """
 

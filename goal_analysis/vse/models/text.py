@@ -74,12 +74,7 @@ def words(caption: str) -> list[str]:
 
 
 def pad(rows: Sequence[Sequence[int]]) -> Tokens:
-    """Rows of numbers, each with one at least, as `Tokens`.
-
-    >>> pad([[5], [3, 4]]).ids
-    tensor([[5, 0],
-            [3, 4]])
-    """
+    """Rows of numbers, each with one at least, as `Tokens`."""
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
     longest = max((len(row) for row in rows), default=1)
     ids = [list(row) + [PADDING] * (longest - len(row)) for row in rows]
@@ -88,16 +83,12 @@ def pad(rows: Sequence[Sequence[int]]) -> Tokens:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A tokenizer of whole words: word k has the number k + 2, after padding and unknown.
-
-    ``document_frequencies`` say for each word in how many of the captions it was seen.
+    """A tokenizer of whole words: word k has the number k + 2, after padding and unknown. ``document_frequencies`` say
+    for each word in how many of the captions it was seen.
 
     >>> vocabulary = Vocabulary.built_on(["a dog", "a cat", "a dog runs"], min_count=2)
     >>> vocabulary.words, vocabulary.document_frequencies
     (('a', 'dog'), (3, 2))
-    >>> vocabulary(["A cat.", "dog"]).ids
-    tensor([[2, 1],
-            [3, 0]])
     """
 
     words: tuple[str, ...]
@@ -151,11 +142,9 @@ LONGEST = 128  # tokens of a caption, the rest of it being cut off
 
 @dataclass(frozen=True)
 class Subwords:
-    """A tokenizer of Hugging Face, held as the text of its ``tokenizer.json``; nothing in it is code.
-
-    A caption has so many tokens at most, the rest of it being cut off. Where a model was trained on captions of one
-    length, ``padding`` says which, and with what they are filled up; ``settings`` is the text of
-    ``tokenizer_config.json``, for those who read what is exported.
+    """A tokenizer of Hugging Face, held as the text of its ``tokenizer.json``; captions are cut to so many tokens.
+    Where a model was trained on captions of one length, ``padding`` says which, and with what they are filled up;
+    ``settings`` is the text of ``tokenizer_config.json``, for export.
     """
 
     definition: str

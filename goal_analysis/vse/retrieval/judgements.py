@@ -28,12 +28,9 @@ CXC = Scale("the score of Crisscrossed Captions", 0, 5, 3)
 
 @dataclass(frozen=True)
 class Judgements:
-    """The scores of pairs of an image and a caption, by their ids.
-
-    Flickr8k's ``ExpertAnnotations.txt`` has three scores from 1 to 4 a line, and ``CrowdFlowerAnnotations.txt`` the
-    share of yes with the numbers of yes and no: "Framing Image Description as a Ranking Task" (Hodosh, Young and
-    Hockenmaier, JAIR 47, 2013, https://doi.org/10.1613/jair.3994). ``sits_val.csv`` and ``sits_test.csv`` of
-    Crisscrossed Captions have one from 0 to 5 (Parekh et al., EACL 2021, https://arxiv.org/abs/2004.15020).
+    """The scores of pairs of an image and a caption, by their ids: of Flickr8k's experts, or the share of yes of its
+    crowd (Hodosh, Young and Hockenmaier, JAIR 47, 2013, https://doi.org/10.1613/jair.3994), or of Crisscrossed Captions
+    (Parekh et al., EACL 2021, https://arxiv.org/abs/2004.15020).
     """
 
     source: Path
@@ -41,10 +38,7 @@ class Judgements:
     scores: Mapping[tuple[str, str], float]
 
     def applied(self, split: Split, least: float | None = None) -> tuple[Split, str]:
-        """The split with the pairs as right answers whose score is ``least`` or more, and in words what they are.
-
-        A DataError says that none of the pairs is of the split.
-        """
+        """The split with the pairs as right answers whose score is ``least`` or more, and in words what they are."""
         least = self.scale.right if least is None else least
         if not self.scale.low <= least <= self.scale.high:
             expected = f"a number from {self.scale.low:g} to {self.scale.high:g}, {self.scale.title}"

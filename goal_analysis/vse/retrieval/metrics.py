@@ -1,8 +1,6 @@
-"""The ranks of right answers, and their metrics: Recall@K, median and mean rank, and those of COCO's other positives.
-
-Captions are ranked for every image, and images for every caption. An image's rank is that of its best-placed right
-caption, so that Recall@K from images is the hit rate "any of its captions in the top K". A wrong answer stands before a
-right one of the same score, so that a model that gives every pair one score does not look perfect.
+"""The ranks of right answers, and their metrics. An image's rank is that of its best-placed right caption. A wrong
+answer stands before a right one of the same score, so that a model that gives every pair one score does not look
+perfect.
 """
 
 from __future__ import annotations
@@ -32,11 +30,7 @@ Scores = Callable[[slice], Tensor]  # of a slice of the images (rows) with all c
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The ranks of the right answers, the first being 1.
-
-    ``of_captions`` has the shape ``(images,)``; queries are images: the rank of the best of an image's captions.
-    ``of_images`` has the shape ``(captions,)``; queries are captions: the rank of the best of a caption's images.
-    """
+    """The ranks, from 1, of the best right caption of every image, and of the best right image of every caption."""
 
     of_captions: np.ndarray
     of_images: np.ndarray
@@ -47,10 +41,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Recall@1, 5 and 10 in percent, median and mean ranks, with images (``i2t``) and captions (``t2i``) as queries.
-
-    The ``intervals`` are those of `query_intervals` of the recalls and of RSUM, where they were asked for.
-    """
+    """Recall@1, 5 and 10 in percent, median and mean ranks, and the `query_intervals` where they were asked for."""
 
     i2t: tuple[float, ...]
     t2i: tuple[float, ...]
@@ -126,17 +117,10 @@ def query_intervals(folds: Sequence[tuple[Ranks, np.ndarray]]) -> dict[str, Inte
     """95 % intervals of the recalls and of RSUM over other queries of the same kind, by the names of `record`.
 
     The unit is an image with all its captions, for captions of one image are found or missed together. What each image
-    adds to a share p gives the variance of p, and n* = p(1 − p) / variance independent queries would have the same. The
-    interval is Wilson's with n* queries. Where p is 0 or 1, n* is the number of images. "Probable Inference, the Law
-    of Succession, and Statistical Inference" (Wilson, JASA 1927, https://doi.org/10.1080/01621459.1927.10502953);
-    "Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"
-    (Korn and Graubard, Survey Methodology 1998).
-
-    Args:
-        folds: the ranks of each, and of every caption the number of its image; several stand for their mean.
-
-    >>> query_intervals([(Ranks(np.array([1, 2, 1, 9]), np.array([1, 1, 7, 3])), np.arange(4))])["i2t_r1"]
-    (15.003899, 84.996101)
+    adds to a share p gives the variance of p; the interval is Wilson's (JASA 1927,
+    https://doi.org/10.1080/01621459.1927.10502953) with n* = p(1 − p) / variance queries, after Korn and Graubard
+    (Survey Methodology 1998), or the number of images where p is 0 or 1. Several folds, of ranks and every caption's
+    image, stand for their mean.
     """
     shares, variance, images, queries = np.zeros(7), np.zeros(7), 0, 0
     for ranks, image_of in folds:
@@ -160,15 +144,9 @@ def query_intervals(folds: Sequence[tuple[Ranks, np.ndarray]]) -> dict[str, Inte
 
 
 def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, float]:
-    """The metrics of ECCV Caption and of CxC in percent, such as ``i2t_eccv_map_at_r`` and ``t2i_cxc_r1``.
-
-    They count more positives of COCO's 5,000 test images than the images' own captions. "ECCV Caption: Correcting False
-    Negatives by Collecting Machine-and-Human-verified Image-Caption Associations for MS-COCO" (Chun, Kim, Park, Chang
-    and Oh, ECCV 2022, https://arxiv.org/abs/2204.03359), whose package has the positives of both; "Crisscrossed
-    Captions" (Parekh, Baldridge, Cer, Waters and Yang, EACL 2021, https://arxiv.org/abs/2004.15020).
-
-    The places are what `first_places` gives for the test split of COCO in the order of Karpathy's, which is that of the
-    VSE++ features.
+    """The metrics of ECCV Caption (Chun et al., ECCV 2022, https://arxiv.org/abs/2204.03359) and of CxC (Parekh et al.,
+    EACL 2021, https://arxiv.org/abs/2004.15020) in percent, such as ``i2t_eccv_map_at_r``. They count more positives of
+    COCO's 5,000 test images. The places are those of `first_places` in the order of Karpathy's split.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it could be a little quicker

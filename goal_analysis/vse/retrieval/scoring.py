@@ -1,7 +1,5 @@
-"""The scores of a split's images with its captions: by a dual encoder, by a scorer, or by one that re-ranks the other.
-
-Dual encoders are scored strip by strip, so that 5,000 images with 25,000 captions take the memory of their embeddings
-and of one strip. The scores of other models cost too much to be made twice, and are kept.
+"""The scores of a split's images with its captions. Dual encoders are scored strip by strip, in the memory of their
+embeddings and one strip; the scores of other models cost too much to be made twice, and are kept.
 """
 
 from __future__ import annotations
@@ -49,10 +47,8 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Ways:
-    """The scores by which captions are ranked for an image, and those by which images are ranked for a caption.
-
-    They are a model's, or the mean of several models' scores, each before it re-ranks. They differ only where one model
-    re-ranks the first few of every query.
+    """The scores by which captions are ranked for an image, and images for a caption: a model's, or the mean of several
+    models', each before it re-ranks. They differ only where one model re-ranks the first of every query.
     """
 
     models: Sequence[Model]
@@ -181,10 +177,7 @@ def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict
 
 
 def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = None) -> RetrievalMetrics:
-    """The metrics of the models of `Ways` on a split, or their mean over consecutive folds of so many images.
-
-    They have the intervals over queries.
-    """
+    """The metrics of models on a split with `query_intervals`, or their mean over folds of so many images in a row."""
     images = len(split.images)
     if images % (fold or images):
         raise ValueError(f"{split.name}: got {images} images but expected a multiple of {fold} for folds")
@@ -194,10 +187,7 @@ def evaluate_models(models: Sequence[Model], split: Split, fold: int | None = No
 
 
 def first_places(ways: Ways, split: Split, places: int = FIRST) -> dict[str, list[list[int]]]:
-    """The rows of the first captions of every image, and of the first images of every caption, most similar first.
-
-    They are ``i2t`` by image and ``t2i`` by caption, as evaluations with other positives read them.
-    """
+    """The rows of the first captions of every image (``i2t``) and images of every caption (``t2i``), the best first."""
     rows = list(strips(len(split.images), AT_A_TIME))
     i2t = [ways.of_captions(some).topk(min(places, len(split)), dim=1).indices.cpu() for some in rows]
     best, t2i = torch.empty(len(split), 0), torch.empty(len(split), 0, dtype=torch.int64)

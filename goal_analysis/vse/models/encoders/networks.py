@@ -56,10 +56,7 @@ class Backbone(nn.Module):
 
 
 def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images elements features"]:
-    """What a network gives of pictures as elements: it is of shape ``(images, channels)``, ``(images, tokens,
-    channels)`` or ``(images, channels, height, width)``, or with its channels last, if it says with ``num_features``
-    how many they are.
-    """
+    """The elements of pictures, from a network's vectors, tokens or map, whose channels may come first or last."""
     features = trunk(images)
     if features.ndim not in (2, 3, 4):
         raise ValueError(f"backbone: got features of shape {tuple(features.shape)} but expected 2 to 4 axes")
@@ -70,12 +67,9 @@ def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images ele
 
 
 def network_of(package: str) -> Callable[..., Backbone]:
-    """What builds an encoder of pictures from any network of ``timm`` or any classifier of ``torchvision``.
-
-    Its option ``model`` is the network's name there, such as ``resnet50``. If it is ``pretrained``, the package fetches
-    the weights, and the statistics are those of the network. The others are as for `Convolution`. See
-    https://github.com/huggingface/pytorch-image-models for timm; classifiers of torchvision lose their last layers, and
-    give one element.
+    """What builds an encoder of pictures from any network of ``timm`` or classifier of ``torchvision`` by its name
+    there, ``model``. If it is ``pretrained``, the package fetches the weights, and the statistics are the network's.
+    The other options are as for `Convolution`. Classifiers lose their last layers, and give one element.
     """
 
     def encoder(
@@ -116,11 +110,7 @@ Regions = tuple[int, int] | None
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network in evaluation mode: how a picture is prepared for it, what it makes of a batch, and a record of both.
-
-    ``run`` gives a map ``(batch, channels, height, width)``, and the pooled features ``(batch, channels)`` if it has
-    some of its own.
-    """
+    """A network in evaluation mode. ``run`` gives a map ``(batch, channels, height, width)``, and pooled features."""
 
     module: nn.Module
     prepare: Callable[[Image.Image], Tensor]
@@ -129,8 +119,8 @@ class Network:
 
     @torch.no_grad()
     def features(self, pictures: list[Tensor], regions: Regions) -> Float[Tensor, "batch ..."]:
-        """The features of prepared pictures: pooled by the network, or else the mean over places; or with ``regions``,
-        rows and columns, the means over each, row by row, shape ``(batch, regions, channels)``.
+        """The network's own pooled features, or else the mean over places; or with ``regions``, rows and columns, the
+        means over each, row by row, ``(batch, regions, channels)``.
         """
         places, pooled = self.run(torch.stack(pictures).to(next(self.module.parameters()).device))
         if regions is not None:
@@ -139,11 +129,7 @@ class Network:
 
 
 def open_network(name: str, weights: Path | None = None, device: str = "cpu") -> Network:
-    """The network that ``KIND:NAME`` names: ``hf:`` a folder or a model on the hub, ``timm:`` or ``torchvision:`` one
-    of theirs. The weights are the published ones, or those in a file ``.safetensors``, or ``.pth`` with tensors alone.
-
-    A ValueError says what cannot be had.
-    """
+    """The network that ``KIND:NAME`` names, with the published weights or a file's; else a ValueError."""
     kind, _, model = name.partition(":")
     if kind not in NETWORKS or not model:
         raise ValueError(f"model: got {name!r} but expected {', '.join(f'{kind}:NAME' for kind in NETWORKS)}")

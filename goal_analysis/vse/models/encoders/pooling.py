@@ -21,12 +21,8 @@ Share = Annotated[float | int, Ge(0), Lt(1), Words("a number from 0 to below 1")
 
 
 class Dropout(nn.Module):
-    """In training every value is 0 with probability ``share``, and otherwise divided by 1 − ``share``.
-
-    On a CPU one random number of 64 bits decides over four values.
-
-    See "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (Srivastava et al., JMLR 15, 2014,
-    https://jmlr.org/papers/v15/srivastava14a.html).
+    """Dropout (Srivastava et al., JMLR 15, 2014, https://jmlr.org/papers/v15/srivastava14a.html); on a CPU one random
+    number of 64 bits decides over four values.
     """
 
     def __init__(self, share: Share = 0.0) -> None:
@@ -65,10 +61,7 @@ def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
 
 
 def sinusoids(positions: int, dim: int, like: Tensor) -> Float[Tensor, "positions dim"]:
-    """The sines and cosines of positions 0, 1, … that a transformer adds to its input, in the kind of ``like``.
-
-    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
-    """
+    """Sines and cosines of positions 0, 1, … (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762), as ``like``."""
     even = torch.arange(0, dim, 2, device=like.device, dtype=torch.float64)
     angles = torch.arange(positions, device=like.device)[:, None] * torch.exp(even * (-math.log(10_000) / dim))
     return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :dim].to(like.dtype)
@@ -87,9 +80,7 @@ def drop_elements(mask: Mask, share: Share) -> Mask:
 
 
 class Fixed(nn.Module):
-    """A pooling without weights: the mean or the greatest values over the elements, or the first or last that is there,
-    as models of language are read at one of their tokens.
-    """
+    """A pooling without weights: the mean or the greatest values, or the first or last element that is there."""
 
     def __init__(self, kind: Literal["mean", "max", "first", "last"]) -> None:
         super().__init__()
@@ -109,10 +100,7 @@ class Fixed(nn.Module):
 
 
 class Attention(nn.Module):
-    """A weighted mean: element z has the weight softmax(v·tanh(U·z)) among its row's.
-
-    See "A Structured Self-attentive Sentence Embedding" (Lin et al., ICLR 2017, https://arxiv.org/abs/1703.03130).
-    """
+    """A mean weighted by softmax(v·tanh(U·z)) of each element z (Lin et al., 2017, https://arxiv.org/abs/1703.03130)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -135,14 +123,11 @@ def read_both_ways(gru: nn.GRU, rows: Vectors, lengths: Tensor) -> Float[Tensor,
 
 
 class GeneralisedPooling(nn.Module):
-    """GPO: every feature's values in falling order, weighted by their place, with weights that are learned.
+    """GPO: Σₖ θₖ·max_k(φ), every feature's values in falling order, weighted by their place k with learned weights.
 
-    Σₖ θₖ·max_k(φ): θ = softmax over the places k of f(k)/0.1, where f is a bidirectional GRU over the sinusoids of the
-    places. Mean (θ uniform) and max (θ one-hot) are among what it can learn. The weights depend on the number of
-    elements alone, so the GRU reads each number that occurs in a batch once.
-
-    See "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021,
-    https://arxiv.org/abs/2011.04305).
+    θ = softmax over k of f(k)/0.1, where f is a bidirectional GRU over the sinusoids of the places. θ depends on the
+    number of elements alone, so the GRU reads each number that occurs in a batch once. "Learning the Best Pooling
+    Strategy for Visual Semantic Embedding" (Chen, Hu, Wu, Jiang and Wang, CVPR 2021, https://arxiv.org/abs/2011.04305).
     """
 
     def __init__(self, dim: int, places: int = 32, hidden: int = 32) -> None:
@@ -165,12 +150,7 @@ class GeneralisedPooling(nn.Module):
 
 
 def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows elements"]) -> Rows:
-    """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value.
-
-    >>> elements = torch.tensor([[[1.0], [4.0], [2.0]]])
-    >>> pool_by_place(elements, torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.5, 0.5, 0.0]]))
-    tensor([[3.]])
-    """
+    """Σₖ θₖ·max_k of every feature: uniform θ gives the mean, θ = (1, 0, …) the greatest value."""
     last = elements.masked_fill(~mask[:, :, None], -torch.inf).transpose(1, 2).contiguous()
     falling = last.sort(dim=2, descending=True).values
     behind = torch.arange(mask.shape[1], device=mask.device) >= mask.sum(1, keepdim=True)
@@ -178,9 +158,7 @@ def pool_by_place(elements: Vectors, mask: Mask, weights: Float[Tensor, "rows el
 
 
 class Pooled(nn.Module):
-    """An encoder of two parts: elements with their mask, of which the share ``drop`` is left out at random in training,
-    and their pooling to one unit vector.
-    """
+    """An encoder of elements, of which the share ``drop`` is left out in training, and their pooling to a unit row."""
 
     def __init__(self, local: nn.Module, pooling: nn.Module, drop: Share = 0.0) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
-"""Encoders from checkpoints of Hugging Face: what embeds images and what embeds captions, alone or of one dual encoder.
-
-A checkpoint is a folder with ``config.json`` and ``model.safetensors``, or a name on the hub. A folder is read without
-a network; nothing in a checkpoint is code, and nothing is unpickled.
+"""Encoders from checkpoints of Hugging Face, which are folders with ``config.json`` and ``model.safetensors``, read
+without a network, or names on the hub; nothing in a checkpoint is code, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -27,10 +25,7 @@ Projection = Literal["own", "new"]  # the checkpoint's, where its width is wante
 
 def load_checkpoint(path: str, architecture: Mapping[str, Any] | None, kind: Callable[[Any], str] | None = None) -> Any:
     """The model of a checkpoint, or with random weights that of an ``architecture``, which is what ``config.json``
-    holds.
-
-    ``kind`` gives the name of its class from its configuration; by default it is the one that embeds. What cannot be
-    loaded is a ValueError.
+    holds. ``kind`` gives the name of its class from its configuration. What cannot be loaded is a ValueError.
     """
     if bool(path) == bool(architecture):
         raise ValueError(f"hugging_face: got path {path!r} and architecture {architecture!r} but expected one of them")
@@ -57,15 +52,8 @@ def architecture_of(model: Any) -> dict[str, Any]:
 
 
 class Preparation(nn.Module):
-    """Pictures from 0 to 1 as a checkpoint's own processor makes them: the inputs of its model by their names.
-
-    Where the processor leaves pictures of this size as large as they are, and standardises their colours, that is done
-    on their device; otherwise the processor itself is handed them, in 8 bits.
-
-    Args:
-        shape: ``(3, height, width)`` of the pictures.
-        statistics: that standardise the colours where there is no processor.
-        processor: what ``preprocessor_config.json`` holds.
+    """Pictures from 0 to 1 as a checkpoint's processor makes them: the inputs of its model by their names. Where it but
+    standardises the colours, that is done on the pictures' device; otherwise it is handed them in 8 bits.
     """
 
     def __init__(
@@ -112,10 +100,8 @@ def processor_of(path: str) -> dict[str, Any] | None:
 
 
 class _Tower(nn.Module):
-    """One side of a checkpoint: ``embed`` is how the models of dual encoders call what embeds it.
-
-    A dual encoder's own projection gives one element. Otherwise the last states, one a place, are elements, which
-    ``linear`` maps where a new width is asked for. ``made_of`` are the options that build it with random weights.
+    """One side of a checkpoint. A dual encoder's own projection gives one element; otherwise the last states, one a
+    place, are elements. ``embed`` is what embeds it there, ``made_of`` the options that build it with random weights.
     """
 
     embed: str
@@ -170,10 +156,9 @@ class VisionModel(_Tower):
     """The image side of a dual encoder such as CLIP or SigLIP, or any encoder of pictures, from a checkpoint.
 
     A dual encoder's ``own`` projection gives one element, the embedding. Where ``dim`` is another width than that, or
-    the projection is ``new``, the last states are mapped linearly, and every place is an element. Pictures go through
-    the checkpoint's own processor. ``architecture`` and ``processor``, which are what ``config.json`` and
-    ``preprocessor_config.json`` hold, stand for ``path``, with random weights; ``crop`` and ``flip`` are as for
-    `Convolution`.
+    the projection is ``new``, the last states are mapped linearly, and every place is an element. ``architecture`` and
+    ``processor``, which are what ``config.json`` and ``preprocessor_config.json`` hold, stand for ``path``, with random
+    weights; ``crop`` and ``flip`` are as for `Convolution`.
     """
 
     embed = "get_image_features"
@@ -206,9 +191,8 @@ class VisionModel(_Tower):
 
 
 class WordAugmentation(nn.Module):
-    """In training, of a share of a caption's words half are masked, a tenth are other tokens, and the rest left out.
-
-    A word is a token with those that go on with it. The first and the last token, which are no words, stay.
+    """In training, of a share of a caption's words half are masked, a tenth are other tokens, and the rest left out;
+    the first and the last token, which are no words, stay.
     """
 
     goes_on: Tensor
@@ -243,17 +227,12 @@ class WordAugmentation(nn.Module):
 class LanguageModel(_Tower):
     """The text side of a dual encoder such as CLIP or SigLIP, a model of sentence-transformers, or any language model.
 
-    A dual encoder's ``own`` projection gives one element, the embedding. Otherwise every token's last state is an
-    element: as it is where ``dim`` is its width, or else mapped linearly. A model of sentence-transformers has its own
-    pooling, which the option ``pooling`` takes unless it names another, and perhaps a projection, which is kept if its
-    width is ``dim``. A ``projection`` that is ``new`` is a linear map whatever the width.
-
-    Of a model with a decoder too, it is the encoder. Of a caption longer than the model has positions, the rest is cut
-    off. ``architecture`` is what ``config.json`` holds, and stands for ``path``, with random weights. In training, of
-    the share ``augment`` of a caption's words half are masked, a tenth are other tokens, and the others are left out:
-    the size augmentation of VSE∞ (Chen et al., CVPR 2021,
-    https://arxiv.org/abs/2011.04305). The tokenizer is the checkpoint's, ``subwords``, unless it is trained from
-    nothing.
+    A dual encoder's ``own`` projection gives one element, the embedding; otherwise every token's last state is one,
+    mapped linearly where ``dim`` is another width or the projection ``new``. A model of sentence-transformers has a
+    pooling, which the option ``pooling`` takes by default, and perhaps a projection, which is kept if its width is
+    ``dim``. Of a model with a decoder it is the encoder; captions are cut to its positions. ``architecture`` is as for
+    `VisionModel`, ``augment`` the share of `WordAugmentation`, as in VSE∞ (Chen et al., CVPR 2021,
+    https://arxiv.org/abs/2011.04305).
     """
 
     embed = "get_text_features"

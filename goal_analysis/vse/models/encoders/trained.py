@@ -32,12 +32,7 @@ Statistics = tuple[Tensor, Tensor]  # mean and deviation of every feature, or of
 
 
 class Standardise(nn.Module):
-    """(x − mean)/deviation by feature or by channel of pictures, with numbers that are saved with the model but not
-    trained.
-
-    >>> Standardise((2,), (torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0])))(torch.tensor([[5.0, 3.0]]))
-    tensor([[2., 3.]])
-    """
+    """(x − mean)/deviation by feature or by channel of pictures; saved with the model but not trained."""
 
     mean: Tensor
     deviation: Tensor
@@ -60,10 +55,7 @@ class Standardise(nn.Module):
 
 
 class Linear(nn.Module):
-    """x ↦ unit(A·dropout(standardised x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(·) + c)) + b).
-
-    Of an image's regions, x is the mean. Pictures are a ValueError.
-    """
+    """x ↦ unit(A·dropout(x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(x) + c)) + b), x standardised."""
 
     def __init__(
         self,
@@ -93,13 +85,9 @@ def _check_features(encoder: str, shape: tuple[int, ...]) -> None:
 
 
 class Regions(nn.Module):
-    """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0.
-
-    Features of a whole image are those of its one region; ``hidden`` is the width of the perceptron, whose batches of
-    regions are normalised before the relu with ``batch_norm``.
-
-    With both and GPO it is the encoder of VSE∞: "Learning the Best Pooling Strategy for Visual Semantic Embedding"
-    (Chen, Hu, Wu, Jiang and Wang, CVPR 2021, https://arxiv.org/abs/2011.04305).
+    """r ↦ A·x + b + C·relu(B·x + c), x = dropout(standardised r), for every region; A·x + b if ``hidden`` is 0. With
+    ``batch_norm`` regions are normalised before the relu. With both and GPO it is the encoder of VSE∞ (Chen et al.,
+    CVPR 2021, https://arxiv.org/abs/2011.04305).
     """
 
     def __init__(
@@ -137,10 +125,9 @@ Flip = Annotated[float | int, Ge(0), Le(1), Words("a probability")]
 
 
 class Augmentation(nn.Module):
-    """In training, every picture cut at random and scaled back, and mirrored with the probability ``flip``.
-
-    A cut's area is uniform from the share ``crop`` to all of the picture, its place uniform, its width over its height
-    log-uniform; it is no more elongated than 1/``crop``, nor than 4:3.
+    """In training, every picture cut at random and scaled back, and mirrored with the probability ``flip``. A cut's
+    area is uniform from the share ``crop`` on, its place uniform, its width over its height log-uniform, up to
+    1/``crop`` and 4:3.
     """
 
     def __init__(self, crop: Crop, flip: Flip) -> None:
@@ -168,14 +155,13 @@ GROUPS = 8  # of channels, normalised together; so an image's embedding does not
 
 
 class Convolution(nn.Module):
-    """Three convolutions, of strides 4, 2 and 1, that double the channels; every place left is an element.
+    """Three convolutions, of strides 4, 2 and 1, that double the channels from ``width`` on; every place left is an
+    element.
 
-    Pictures, ``(channels, height, width)``, are of 16 × 16 or more. ``width`` is the channels after the first
-    convolution, a multiple of 8; in training, ``crop`` is the least share of a picture that is cut, and ``flip`` the
-    probability to mirror, 0 where captions tell left from right.
-
-    Two channels beside the colours say where in the picture a place is, as in "An intriguing failing of convolutional
-    neural networks and the CoordConv solution" (Liu et al., NeurIPS 2018, https://arxiv.org/abs/1807.03247).
+    In training, ``crop`` is the least share of a picture that is cut, and ``flip`` the probability to mirror, 0 where
+    captions tell left from right. Two channels say where in the picture a place is: "An intriguing failing of
+    convolutional neural networks and the CoordConv solution" (Liu et al., NeurIPS 2018,
+    https://arxiv.org/abs/1807.03247).
     """
 
     def __init__(
@@ -217,11 +203,8 @@ class BagOfWords(nn.Module):
     """c ↦ unit(A·dropout(t) + b), t the TF-IDF of the caption's words: unit(t), tᵥ = (1 + ln count(v, c))·idf(v).
 
     idf(v) = 1 + ln((1 + captions)/(1 + captions with v)) over the captions that the `Vocabulary` was built on. Words
-    that it has not are passed over; a caption of them alone is unit(b). Dropout leaves out a word wherever it stands.
-    With ``hidden`` there is a layer of so many rectified units.
-
-    See "Term-weighting approaches in automatic text retrieval" (Salton and Buckley, Information Processing & Management
-    24, 1988, https://doi.org/10.1016/0306-4573(88)90021-0).
+    that it has not are passed over. With ``hidden`` there is a layer of so many rectified units. "Term-weighting
+    approaches in automatic text retrieval" (Salton and Buckley, 1988, https://doi.org/10.1016/0306-4573(88)90021-0).
     """
 
     idf: Tensor
@@ -271,13 +254,9 @@ class WordVectors(nn.Embedding):
 
 
 class Recurrent(nn.Module):
-    """Word vectors through a GRU of both ways, whose two states are averaged; every word's is an element.
-
-    ``words`` is the width of the word vectors, ``dropout`` is theirs; in training, ``forget`` is the share of words
-    that are read as unknown. Captions are packed, so that nothing is computed for the padding.
-
-    With GPO it is the encoder of VSE∞: "Learning the Best Pooling Strategy for Visual Semantic Embedding" (Chen, Hu,
-    Wu, Jiang and Wang, CVPR 2021, https://arxiv.org/abs/2011.04305).
+    """Word vectors of the width ``words`` through a GRU of both ways, whose two states are averaged; every word's is an
+    element. In training, the share ``forget`` of the words is read as unknown. With GPO it is the encoder of VSE∞ (Chen
+    et al., CVPR 2021, https://arxiv.org/abs/2011.04305).
     """
 
     def __init__(
@@ -312,11 +291,8 @@ def layers_of(dim: int, layers: int, heads: int, dropout: Share) -> nn.Transform
 
 
 class Transformer(nn.Module):
-    """Word vectors and the sinusoids of their places through self-attention; every word's is an element.
-
-    ``heads`` divide ``dim``; in training, ``forget`` is the share of words that are read as unknown.
-
-    See "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
+    """Word vectors and the sinusoids of their places through self-attention; every word's is an element. ``forget`` is
+    as for `Recurrent`. "Attention Is All You Need" (Vaswani et al., NeurIPS 2017, https://arxiv.org/abs/1706.03762).
     """
 
     def __init__(

@@ -1,5 +1,4 @@
-r"""Weights by the cosine: losses beside each other, and where descent on unit vectors carries a triplet (phase
-portrait).
+"""Weights by the cosine: losses beside each other, and where descent on unit vectors carries a triplet.
 
 Let L be a loss of s_p = f(u) and s_n = f(v), where u = cos(a, p), v = cos(a, n), c = cos(p, n), and ω⁺ = w⁺·f′(u), ω⁻ =
 w⁻·f′(v). By da/dt = ω⁺·(p − u·a) − ω⁻·(n − v·a), dp/dt = ω⁺·(a − u·p), dn/dt = −ω⁻·(a − v·n), which is descent kept on

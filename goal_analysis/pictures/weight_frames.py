@@ -85,7 +85,7 @@ def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None =
 
 
 def similarity_label(symbol: str, similarity: Similarity, span: tuple[float, float] | None = None) -> str:
-    r"""A similarity's symbol and name with its range, for an axis; where there is none, with what is drawn of it."""
+    """A similarity's symbol and name with its range, for an axis; where there is none, with what is drawn of it."""
     bounded = is_bounded(similarity)
     low, high = (f"{end:.3g}".replace("-", "−") for end in (not bounded and span) or span_of(similarity))
     reach = f" in [{low}, {high}]" if bounded else f", drawn from {low} to {high}"

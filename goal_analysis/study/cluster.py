@@ -1,7 +1,5 @@
-"""Ray as the engine of a study: it places jobs on the machines of a cluster, and begins those again that died with one.
-
-"Ray: A Distributed Framework for Emerging AI Applications" (Moritz et al., OSDI 2018,
-https://arxiv.org/abs/1712.05889). The study's folder and its data are on a disk that all machines see.
+"""Ray as the engine of a study, whose folder and data are on a disk that all machines see: "Ray: A Distributed
+Framework for Emerging AI Applications" (Moritz et al., OSDI 2018, https://arxiv.org/abs/1712.05889).
 """
 
 from __future__ import annotations
@@ -15,11 +13,8 @@ from goal_analysis.study.engine import ATTEMPTS, Job
 
 
 class RayCluster:
-    """Jobs as tasks of Ray, one CPU each.
-
-    Args:
-        address: of the head; None where ``RAY_ADDRESS`` says it, or a cluster of this machine alone is begun.
-        gpus: of a job, also a part of one; by default one where the cluster has any. A job sees its own.
+    """Jobs as tasks of Ray, one CPU each, and ``gpus``, also a part of one, of its own: by default one where there are
+    any.
     """
 
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:

@@ -37,9 +37,8 @@ def check_names(
     pairs: Collection[str],
     classes: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Refuse a line whose head is no loss, no triplet weight and nothing of a module, or whose pair weights are none.
-
-    A ValueError lists the names that are known; of ``classes``, what libraries call losses, it says what they are here.
+    """Refuse a line whose head or pair weights are unknown by a ValueError with the names that are known, also of
+    ``classes``.
     """
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:

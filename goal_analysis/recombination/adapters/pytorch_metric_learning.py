@@ -1,8 +1,4 @@
-"""Objectives under the call of pytorch-metric-learning's losses.
-
-The embeddings are the anchors; the candidates are ``ref_emb``, or the embeddings themselves, none compared with itself.
-Whether the columns of an objective are anchors too (``anchors``) is not asked here, as in every loss of the library.
-"""
+"""Objectives under the call of pytorch-metric-learning's losses; ``anchors`` is not asked: the embeddings are."""
 
 from __future__ import annotations
 

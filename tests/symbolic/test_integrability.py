@@ -397,6 +397,12 @@ def test_thresholds_are_met_where_aggregates_of_several_pairs_lie(outer, negativ
         ("x_n*x_p", MEAN(s_p), MEAN_ACTIVE(s_n), False),
         ("x_n - x_p", SOFTMIN(s_p), MEAN(5 * (s_n + sp.Rational(1, 8)) * step(s_n - sp.Rational(1, 7))), True),
         ("x_n*x_p", SOFTMIN(s_p), MEAN(5 * (s_n + sp.Rational(1, 8)) * step(s_n - sp.Rational(1, 7))), False),
+        ("exp(x_n - x_p - detach(x_n - x_p))", EACH(s_p), LOGSUMEXP(10 * s_n), True),
+        ("detach(sigmoid(x_n - x_p))*(x_n - x_p)", EACH(s_p), LOGSUMEXP(s_n), True),
+        ("detach(x_n - x_p)*x_n - detach(x_n + x_p)*x_p", SOFTMIN(s_p), LOGSUMEXP(s_n), True),
+        ("detach(x_n - x_p)*x_n + detach(x_n + x_p)*x_p", SOFTMIN(s_p), LOGSUMEXP(s_n), False),
+        ("exp(x_n)*detach(x_p)", EACH(s_p), LOGSUMEXP(s_n), False),
+        ("detach(sigmoid(x_n - x_p))*(x_n - x_p)", EACH(s_p), LOGSUMEXP(step(s_n) * s_n + step(s_n - 0.5)), False),
     ],
 )
 def test_summands_of_two_sides_are_judged_apart(outer, positives, negatives, integrable):

@@ -17,6 +17,7 @@ from goal_analysis.symbolic.analysis.continuity import (
     adds,
     attained,
     chooses_extremes,
+    handed,
     is_continuous_loss,
     is_continuous_side,
     plane,
@@ -24,7 +25,7 @@ from goal_analysis.symbolic.analysis.continuity import (
     with_active,
 )
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
-from goal_analysis.symbolic.analysis.kinks import curl_jumps, poles, vanishes_on_kink
+from goal_analysis.symbolic.analysis.kinks import curl_jumps, is_continuous, poles, vanishes_on_kink
 from goal_analysis.symbolic.analysis.recovery import is_function_of_potential, potential, recover_loss
 from goal_analysis.symbolic.analysis.witnesses import curl_in_words, search
 from goal_analysis.symbolic.language.aggregators import Pool
@@ -247,6 +248,8 @@ def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
         elif _is_univariate(part):
             why = "a loss of every pair, or of its aggregate, by itself"
             expression = recover_loss(field := decompose(part).field, potential(field))
+        elif _has_slopes_of_another(part):
+            why, expression = "a continuous loss of the same aggregates", None
         else:
             return None
         reasons.append(why)
@@ -278,6 +281,19 @@ def _is_univariate(part: Objective) -> bool:
     stops = side.inner.has(detach) or side.aggregator.combine((x_p, x_n)).has(detach)
     ends = {x: reach(side, similarity)}
     return not stops and is_continuous_side(side, similarity) and not poles(sp.diff(term.effective_outer, x), ends)
+
+
+def _has_slopes_of_another(part: Objective) -> bool:
+    """Whether Φ alone stops gradients, and has the slopes of another function of the same continuous aggregates."""
+    (term,), similarity = part.terms, part.similarity
+    for side in term.sides:
+        stops = side.inner.has(detach) or side.aggregator.combine((x_p, x_n)).has(detach)
+        if stops or not is_continuous_side(side, similarity):
+            return False
+    by_p, by_n = (undetach(sp.diff(term.effective_outer, x)) for x in (x_p, x_n))
+    read = handed(term, similarity)
+    continuous = part.plain and is_continuous(by_p, read) and is_continuous(by_n, read)
+    return continuous and proves_zero(sp.diff(by_p, x_n) - sp.diff(by_n, x_p), read)
 
 
 def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:

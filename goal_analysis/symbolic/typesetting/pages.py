@@ -56,6 +56,9 @@ def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> P
         Row("reduction", "reduction", loss.reduction.words),
         Row("reference", "reference", ", ".join(loss.reference) or "none"),
     ]
+    if loss.grouped is not None:
+        scale = "".join(f" at scale {plain(sp.sympify(one))}" for one in loss.grouped.parameters)
+        rows.append(Row("grouped", "score of a class", f"{loss.grouped.name} over its proxies{scale}"))
     if loss.note:
         rows.append(Row("note", "note", loss.note))
     return Page(loss.title, tuple(rows))

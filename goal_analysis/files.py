@@ -29,7 +29,7 @@ MOST_CHARACTERS = 100
 
 
 def regular(path: Path) -> Path:
-    """The path; an OSError where a pipe, a device or a socket is: reading may never end, and a file replaces it."""
+    """The path; an OSError where a pipe, a device or a socket is: reading may never end, and writing replaces it."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):

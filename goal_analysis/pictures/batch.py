@@ -33,9 +33,7 @@ def pairs_frame(
     weights: Float[torch.Tensor, "anchors candidates"],
     matches: Matches,
 ) -> pd.DataFrame:
-    """A row a positive or negative pair: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight`` (w⁺ = −∂L/∂S or w⁻ =
-    ∂L/∂S).
-    """
+    """A row a pair: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight`` (w⁺ = −∂L/∂S or w⁻ = ∂L/∂S)."""
     matches.check(scores, "pairs_frame")
     parts = []
     for kind, mask, sign in (("positive", matches.positives, -1.0), ("negative", matches.negatives, 1.0)):

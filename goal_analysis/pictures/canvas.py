@@ -19,9 +19,7 @@ ROUNDS = 3  # after which panels have their size: labels and lines of the title 
 
 
 def panels(rows: int = 1, columns: int = 1, width: float = 2.6, height: float = 2.3) -> tuple[Figure, np.ndarray]:
-    """A figure and Axes of shape ``(rows, columns)`` without pyplot, each of about this size in inches, and exactly
-    after `fit`.
-    """
+    """A figure without pyplot, and Axes of shape ``(rows, columns)``; each has this size in inches after `fit`."""
     with style():
         figure = Figure(figsize=(columns * (width + 0.8), rows * (height + 0.5)), layout="constrained")
         sides: dict[str, Any] = {"width_ratios": [width] * columns, "height_ratios": [height] * rows}

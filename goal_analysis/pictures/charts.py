@@ -40,9 +40,7 @@ TICKS = 6  # how many epochs are written at an axis at most
 
 @dataclass(frozen=True)
 class Chart:
-    """What the page's script draws: ``data``, ``layout``, what differs where the page is ``wide`` and ``narrow``, and
-    ``live``.
-    """
+    """What the page's script draws; ``live`` and what differs where the page is ``wide`` or ``narrow`` are in it."""
 
     name: str
     content: Markup

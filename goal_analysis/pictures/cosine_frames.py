@@ -102,9 +102,7 @@ def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.Dat
 
 
 def difference_frame(one: Objective, other: Objective) -> pd.DataFrame:
-    """The `comparison_frame` of both, and as `DIFFERENCE` the first's shares minus the second's, with the kinks of
-    both.
-    """
+    """The `comparison_frame` of both, and as `DIFFERENCE` the first's shares minus the second's, with all kinks."""
     frame = comparison_frame([one, other])
     found = [frame]
     for _, of in frame.groupby("weight", sort=False):

@@ -45,9 +45,7 @@ PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn 
 def draw_curves(
     frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch", foremost: Sequence[str] | None = None
 ) -> Axes:
-    """A mean over seeds with its interval, a line an objective; those not among the ``foremost`` stand back without a
-    name.
-    """
+    """A mean over seeds with its interval, a line an objective; those not ``foremost`` stand back without a name."""
     found = frame[frame["quantity"] == quantity]
     names = list(found["objective"].unique()) if foremost is None else list(foremost)
     for name, line in ((str(name), line) for name, line in found.groupby("objective", sort=False)):
@@ -67,9 +65,7 @@ def draw_curves(
 
 
 def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
-    """The median of ``s`` or |``w``| by probes of one objective, the middle eight tenths as a band; of seeds their
-    mean.
-    """
+    """The median of ``s`` or |``w``| by probes of one objective, the middle eight tenths as a band; means of seeds."""
     names = {f"{quantity}_{side}_q{level}": side for side in "pn" for level in (10, 50, 90)}
     means = frame[frame["quantity"].isin(names)].groupby(["quantity", "step"], as_index=False)["value"].mean()
     sides = means["quantity"].map(names)
@@ -220,17 +216,13 @@ STILLS, RATE, DPI, SAMPLES = 60, 8, 110, 81  # at most so many stills, so many a
 
 
 def cloud_frame(probes: pd.DataFrame) -> pd.DataFrame:
-    """The quantiles ``s_p_q10`` … ``s_n_q90`` of a run's similarities, means over seeds; `STILLS` steps at most,
-    evenly.
-    """
+    """The quantiles ``s_p_q10`` … ``s_n_q90`` of a run's similarities, means over seeds; `STILLS` steps at most."""
     wide = probes.pivot_table(index="step", columns="quantity", values="value").filter(regex="^s_[pn]_q").dropna()
     return wide.iloc[:: -(-len(wide) // STILLS) or 1]
 
 
 def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str) -> None:
-    """Write a film: the middle eight tenths of the similarities on the surfaces of w⁺ and w⁻, beside the weights of
-    pairs.
-    """
+    """Write a film of the middle eight tenths of the similarities on w⁺ and w⁻, beside the weights of pairs."""
     kind, cloud = path.suffix.removeprefix("."), cloud_frame(probes)
     if kind not in FILMS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FILMS)}")

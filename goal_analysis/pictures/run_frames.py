@@ -22,9 +22,7 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
-    """The numbers of one kind of records: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``,
-    ``value``.
-    """
+    """Numbers of records: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
     rows = [
         (run.objective, run.seed, record["step"], float(record.get("epoch", np.nan)), name, float(value))
         for run in runs

@@ -1,5 +1,6 @@
-"""One palette, one style and one rule from numbers to colours; Okabe and Ito, Color Universal Design (2008),
-https://jfly.uni-koeln.de/color/, without what is hard to see on white or on black.
+"""One palette, one style and one rule from numbers to colours, for every picture and every chart.
+
+The colours are of Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
 """
 
 from __future__ import annotations
@@ -139,9 +140,7 @@ def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
 
 
 def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> None:
-    """The upright axis of weights: linear, or logarithmic down to a floor where one kind would look like zero beside
-    another.
-    """
+    """The axis of weights: linear, or logarithmic down to a floor where one kind would look like zero else."""
     tops = values.abs().groupby(kinds).max()
     tops = tops[tops > 0]
     if len(tops) and tops.max() > SEEN * tops.min():

@@ -162,9 +162,7 @@ def draw_field(
     ax: Axes,
     similarity: Similarity = COSINE,
 ) -> Axes:
-    """Arrows as long as the root of their weights on the curl; contours of the potential; a thick line where curl is
-    concentrated.
-    """
+    """Arrows on the curl, with contours of the potential, and a thick line where the curl is concentrated."""
     if (curl["curl"].abs() > 0).any():
         scale = scale_of(curl["curl"], signed=True)
         colours = draw_colours(curl, "curl", ax, scale)

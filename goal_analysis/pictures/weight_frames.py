@@ -72,9 +72,7 @@ def is_bounded(similarity: Similarity) -> bool:
 
 
 def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None = None) -> tuple[float, float]:
-    """The ends of what is drawn: of the range, or as far as values reach where it has no end; without values of the
-    window.
-    """
+    """The ends of what is drawn: of the range, or where it has none of the values, and without these of the window."""
     low, high = map(float, similarity.window)
     reached = np.asarray([] if values is None else values, dtype=float)
     reached = reached[np.isfinite(reached)]

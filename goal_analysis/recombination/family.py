@@ -45,9 +45,7 @@ def combinations(
     twinned: Iterable[str] = TWINNED,
     using: frozenset[str] = frozenset(),
 ) -> Iterator[Description | LeftOut]:
-    """Every combination, as an objective or with the reason why there is none, with at least one part that ``using``
-    names.
-    """
+    """Every combination with one of the parts ``using`` names, if any, as an objective or with the reason why none."""
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     resolved = lru_cache(maxsize=None)(partial(_resolved, parts))

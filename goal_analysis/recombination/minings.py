@@ -150,9 +150,7 @@ def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
 
 
 def mining_text(mining: Mining, named: bool = False) -> str:
-    """The text that `mining_of` reads as this mining, its source of randomness left out; a ValueError where there is
-    none.
-    """
+    """The text that `mining_of` reads as this mining, without a source of randomness; a ValueError of another one."""
     found = numbers_of(mining)
     if found is None:
         raise ValueError(f"mining: got {mining!r} but expected one of {', '.join(MININGS)}: others have no text")

@@ -17,8 +17,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 @dataclass(frozen=True)
 class Parts:
-    """What names resolve to; a loss that separates also gives its pair weights. ``classes`` are libraries' names and
-    ours.
+    """What names resolve to, with ``classes``, what libraries call losses. Losses that separate give pair weights too.
 
     A name twice, one that ends in ``_twin``, and a loss and a weight of one name are ValueErrors.
     """
@@ -41,9 +40,7 @@ class Parts:
                     raise ValueError(f"{kind}: got {name!r}, which is a loss, but expected a name of its own")
 
     def resolved(self, triplet: str | TripletWeight, pair: str | PairWeights) -> tuple[TripletWeight, PairWeights]:
-        """The weights of these names, `side_by_side`; a triplet weight's name and ``_twin`` is its twin, or NoTwin is
-        raised.
-        """
+        """The weights of these names, `side_by_side`; with ``_twin`` behind the first its twin, or NoTwin is raised."""
         name = triplet if isinstance(triplet, str) else ""
         t = self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet
         t, p = side_by_side(t, self.pair(pair) if isinstance(pair, str) else pair)
@@ -103,9 +100,7 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
 
 @lru_cache(maxsize=1024)
 def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
-    """The triplet weight g(U) of the integrable twin beside the same pair weights; NoTwin where T or U does not allow
-    it.
-    """
+    """The triplet weight g(U) of the integrable twin beside the same pair weights, or NoTwin is raised."""
     profile, potential = tangent_profile(compose(triplet, pair))
     found = profile.subs(u, potential)
     both = dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters))

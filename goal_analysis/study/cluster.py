@@ -13,9 +13,7 @@ from goal_analysis.study.engine import ATTEMPTS, Job
 
 
 class RayCluster:
-    """Jobs as tasks of Ray, one CPU each, and ``gpus``, also a part of one, of its own: by default one where there are
-    any.
-    """
+    """Jobs as tasks of Ray, with a CPU and so many GPUs each, also a part of one; by default one where any are."""
 
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
         told = {name: value for name, value in os.environ.items() if name.startswith("GOAL_ANALYSIS_")}

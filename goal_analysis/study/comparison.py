@@ -19,7 +19,7 @@ class Comparison:
 
     The columns are ``objective``, ``seeds`` (those with a number), ``mean``, ``deviation`` (of a sample, n − 1), and
     against the baseline over the ``common`` seeds, of ``of`` that either was run with, ``difference``, ``low``,
-    ``high`` and the interval's ``level``; NaN is not known.
+    ``high`` and the interval's ``level``; what is not known is NaN.
     """
 
     table: pd.DataFrame
@@ -80,10 +80,10 @@ def markdown_table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
     """Compare objectives by a number of their runs, by objective and seed; seeds are paired.
 
-    Intervals are Student's of the paired differences, at the level of `adjusted_for`; one leaves out zero exactly where
-    Holm's method calls the difference one, so all together do not hold their means with 95 %. Below four common seeds
-    there is none. A number that is not finite is none, as that of a run that failed: the seed is left out of both. No
-    such baseline, and an objective without a run, are ValueErrors.
+    Intervals are Student's of the paired differences, at the level of `adjusted_for`: one leaves out zero exactly where
+    Holm's method calls the difference one. They answer that for the table; together they do not hold their means with
+    95 %. Below four common seeds there is none. A seed without a finite number, as of a run that failed, is left out of
+    both. No such baseline, and an objective without a run, are ValueErrors.
 
     >>> a, b = {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}, {0: 5.0, 1: 5.0, 2: 6.0, 3: 8.0}
     >>> compare({"a": a, "b": b}, "a").statements()

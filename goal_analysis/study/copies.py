@@ -19,8 +19,8 @@ POINTS, CLOSE = 24, 1e-9  # at which weights are compared, and how close they ar
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What decides whether two objectives are one: all but their weights, of which no point tells a margin that differs
-    a little; and the weights at random points.
+    """What decides whether two objectives are one: all but the weights, and these at random points; kinks too, for no
+    point is a witness of a margin that differs a little.
     """
 
     rest: tuple[object, ...]

@@ -50,9 +50,7 @@ FIRST = (
 
 
 def any_objective(losses: Mapping[str, Objective]) -> Grammar:
-    """The losses with their scales, and all that formulas, a mining and a direction make; NoTwin or ValueError if
-    nothing.
-    """
+    """The losses with their scales, and all that formulas, a mining and a direction make; NoTwin or ValueError."""
     scales = {name: own_scales(loss) for name, loss in losses.items()}
 
     def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:

@@ -128,8 +128,7 @@ class Driver:
         ended: Callable[[Job, Failure | None], None] = lambda job, failure: None,
         watch: Callable[[Job], str] = lambda job: "",
     ) -> list[Failure]:
-        """Run the jobs that are not done, asking for the next when there is room; one that fails does not stop the
-        others.
+        """Run the jobs that are not done, asking for the next when there is room; one that fails stops no other.
 
         ``ended`` is handed every job with its failure, also those done before; a text of ``watch`` ends a running job.
         """
@@ -204,9 +203,7 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
-    """The jobs by name and seed, 0 to ``seeds`` − 1; a ValueError where two would share a folder, or another run has
-    it.
-    """
+    """The jobs by name and seed, 0 to ``seeds`` − 1; a ValueError where two share a folder, or another run has it."""
     where = {name: folder / inner for name, inner in folder_names(experiments).items()}
     return {
         (name, seed): run_job(f"{name}, seed {seed}", replace(experiment, seed=seed), where[name] / f"seed-{seed}")

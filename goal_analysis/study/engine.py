@@ -94,9 +94,7 @@ class Engine(Protocol):
 
 
 class LocalProcesses:
-    """Jobs in processes of this machine, each on a device that the fewest see; without devices on what this process
-    sees.
-    """
+    """Jobs in processes of this machine, each on one of the devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
 
     def __init__(self, threads: int = 1, devices: Sequence[str] | None = None) -> None:
         self.threads, self.devices = threads, _devices() if devices is None else tuple(devices)

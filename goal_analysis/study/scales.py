@@ -54,9 +54,7 @@ class Scale:
 
 
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
-    """The scales among `TUNED`, own values in the middle (of the epochs the most); the learning rate where there are
-    none.
-    """
+    """The scales among `TUNED`, own values in the middle (epochs at most); the learning rate where there are none."""
     for name in tuned:
         if name not in TUNED:
             raise ValueError(f"tune: got {name!r} but expected one of {one_of(TUNED, name)}")
@@ -150,9 +148,7 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
 
 
 def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float | int]]:
-    """An objective's own values, then such as fill the ranges, of one Sobol sequence: shared scales get the same
-    values.
-    """
+    """An objective's own values, then such as fill the ranges, of one Sobol sequence for all objectives."""
     own = {s.name: s.own for s in scales}
     if budget == 1:
         return [own]

@@ -126,9 +126,7 @@ class Search:
         return sum(t.state is TrialState.PRUNED for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that was not pruned, as a job: those that have begun, then new ones, each with a sampler of its
-        own.
-        """
+        """Every trial that was not pruned: those that have begun, then new ones, each with a sampler of its own."""
         for parameters in self.first:
             self.study.enqueue_trial(dict(parameters), skip_if_exists=True)
         for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):

@@ -1,4 +1,7 @@
-"""Objectives under the call of pytorch-metric-learning's losses; ``anchors`` is not asked: the embeddings are."""
+"""Objectives under the call of pytorch-metric-learning's losses; all rows are anchors, whatever ``anchors`` says.
+
+The candidates are ``ref_emb``, or the embeddings themselves, none compared with itself.
+"""
 
 from __future__ import annotations
 

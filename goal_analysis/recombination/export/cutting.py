@@ -1,6 +1,4 @@
-"""Source code cut out of modules, some definitions with all that they use, in an order for one file; imports of other
-packages are kept.
-"""
+"""Source code cut out of modules: definitions with all that they use, in order; other packages are imported."""
 
 from __future__ import annotations
 

@@ -434,7 +434,7 @@ def _cell(value: object) -> str:
 
 
 def shown(text: str) -> str:
-    """A text for a terminal: characters that would control it are written as Python writes them.
+    r"""A text for a terminal: characters that would control it are written as Python writes them.
 
     >>> shown("red \x1b[31m dog")
     'red \\x1b[31m dog'

@@ -156,14 +156,11 @@ def _smooth_part_vanishes(expression: sp.Expr) -> bool:
 
 def _with_letters(expression: sp.Expr) -> sp.Expr:
     """Every exponential as a power of a letter, which SymPy multiplies out quicker."""
-    of_one: dict[sp.Expr, list[tuple[sp.Expr, sp.Rational]]] = {}
+    letters: dict[sp.Expr, sp.Dummy] = {}
+    at = {}
     for e in expression.atoms(sp.exp, type(sp.E)):
         number, rest = e.as_base_exp()[1].as_coeff_Mul(rational=True)
-        of_one.setdefault(rest, []).append((e, number))
-    at = {}
-    for multiples in of_one.values():
-        letter, unit = sp.Dummy(), sp.ilcm(1, *(number.q for _, number in multiples))
-        at |= {e: letter ** (number * unit) for e, number in multiples}
+        at[e] = letters.setdefault(rest / number.q, sp.Dummy(positive=True)) ** number.p
     return expression.xreplace(at)
 
 

@@ -96,10 +96,6 @@ class Images(Protocol):
         """Sixteen digits that change with the content."""
         ...
 
-    def files(self) -> Iterable[Path]:
-        """The files that images are read from when they are needed."""
-        return ()
-
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages(Images):
@@ -191,11 +187,16 @@ class ChosenImages(Images):
 
     def files(self) -> Iterable[Path]:
         """Those of all images."""
-        return self.images.files()
+        return files_of(self.images)
 
     def fingerprint(self) -> str:
         """A hash of all the images and of the choice."""
         return digest(self.images.fingerprint(), self.rows.tobytes())
+
+
+def files_of(images: Images) -> Iterable[Path]:
+    """The files that images are read from when they are needed, of a class that says them in a method ``files``."""
+    return getattr(images, "files", tuple)()
 
 
 def spread(count: int, most: int) -> Int64[np.ndarray, " rows"]:
@@ -349,7 +350,7 @@ class RetrievalData:
     def stamps(self) -> dict[Path, tuple[int, ...]]:
         """Inode, size and time of every file that images are read from; nothing of one that is gone."""
         found: dict[Path, tuple[int, ...]] = {}
-        for path in (path for split in self.splits() for path in split.images.files()):
+        for path in (path for split in self.splits() for path in files_of(split.images)):
             with suppress(OSError):
                 of = path.stat()
                 found[path] = of.st_ino, of.st_size, of.st_mtime_ns

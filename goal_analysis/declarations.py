@@ -1,6 +1,6 @@
 """Declarations: what users write in TOML, in JSON, as options and as ``--set KEY=VALUE``, read as annotated values.
 
-Pydantic, imported with the first of them, reads them and finds the place of an error; the words of errors are ours.
+Pydantic reads them and finds the place of an error; the words of errors are ours.
 """
 
 from __future__ import annotations
@@ -161,8 +161,7 @@ class Words(NamedTuple):
 def read_value(kind: type[T], given: Any, where: str) -> T:
     """What a declaration says, ``given`` at the place ``where``, as a value of any type that pydantic understands.
 
-    A value is read as JSON is: lists become tuples, text becomes paths, tables become dataclasses; but no text becomes
-    a number, and no number becomes true. A ValueError says the place, what was given, and what would be accepted.
+    Lists become tuples, text paths and tables dataclasses; but no text becomes a number, and no number becomes true.
 
     >>> read_value(dict[str, list[int]], {"sizes": [3, "4"]}, "model")
     Traceback (most recent call last):
@@ -184,10 +183,7 @@ def read_value(kind: type[T], given: Any, where: str) -> T:
 def read_options(
     build: Callable[..., Any], given: Mapping[str, Any], where: str, *, after: int = 0, most: int | None = None
 ) -> dict[str, Any]:
-    """The options of a function or a class, by the annotations of its parameters ``after`` the first ones.
-
-    ``most`` is the largest whole number, the least being 1, or 0 where that is the default; None is any.
-    """
+    """The options of a function by its annotations ``after`` the first; whole numbers are at ``most`` so large."""
     parameters = list(inspect.signature(build, eval_str=True).parameters.values())[after:]
     options = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     declared = make_dataclass(

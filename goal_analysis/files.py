@@ -29,11 +29,7 @@ MOST_CHARACTERS = 100
 
 
 def regular(path: Path) -> Path:
-    """The path, unless a pipe, a device or a socket is there: reading one may never end, and a file would replace it.
-
-    Raises:
-        OSError: it is one.
-    """
+    """The path; an OSError where a pipe, a device or a socket is: reading may never end, and writing replaces it."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -45,10 +41,8 @@ def regular(path: Path) -> Path:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file such that readers see the old file or the new one, never a part, whatever ends the process.
-
-    A missing folder is made, and text is written in UTF-8. An OSError, also where a device or a pipe
-    is there, leaves the old file as it was.
+    """Write text in UTF-8 or bytes such that readers see the old file or the new one, never a part, whatever ends the
+    process. A missing folder is made; an OSError, also where a device or a pipe is, leaves the old file.
     """
     regular(path).parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
@@ -66,10 +60,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder to write files into, which takes the place of ``path`` at the end.
-
-    A missing folder around it is made. After an error or a kill, ``path`` is as it was.
-    """
+    """Give a new folder to write files into, which takes the place of ``path`` at the end, unless that is an error."""
     unfinished = _unfinished(path)
     unfinished.mkdir(parents=True)
     try:
@@ -95,10 +86,7 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Lock a file until the lock is released or the process ends; None where the lock is held already.
-
-    The file is made, and stays there. The processes that this one forks have no part in the lock.
-    """
+    """Lock a file until the lock is released or the process ends, forks apart; None where the lock is held already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -54,13 +54,7 @@ def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
 
 
 def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:
-    """The value of an objective: see the top of this module; ``known`` is what names stand for, by default the catalog.
-
-    Raises:
-        ValueError: what was not understood, and what would be accepted.
-        TypeError: what is given is no objective.
-        OSError: the file cannot be read.
-    """
+    """The value of what is given, as the top of this module has it; ``known`` is what names stand for."""
     fields = {name: keywords.pop(name) for name in FIELDS if name in keywords}
     mining = keywords.pop("mining", None)
     read = _reader(str(given) if isinstance(given, Path) else given, known or parts_with())
@@ -301,10 +295,7 @@ def measure(
 
 
 def _measurable(target: str) -> Callable[..., Any]:
-    """What a text names: a callable, or an objective as a function of images and texts.
-
-    That is the value of a loss that stops no gradient, and ⟨W, S⟩ of others.
-    """
+    """What a text names: a callable, or an objective as a function: the value of a loss without stops, or ⟨W, S⟩."""
     from goal_analysis.numeric.functions import loss_value, weights_of_scores
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.numeric.similarity import scores

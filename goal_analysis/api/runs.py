@@ -36,14 +36,7 @@ BASELINE = "info_nce(tau=12)"
 
 @dataclass(frozen=True)
 class Run:
-    """A training run in its folder.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        RunError: the folder holds no run.
-    """
+    """A training run in its folder; a RunError where that holds none."""
 
     folder: Path
 

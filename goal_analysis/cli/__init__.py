@@ -1,8 +1,4 @@
-"""The command line ``goal-analyze``; the only place that knows everything.
-
-Exit codes: 0 all is well, 1 a check failed, 2 the command was not understood, or an extra that
-it needs is not installed.
-"""
+"""The command line. Exit codes: 0 all is well, 1 a check failed, 2 it was not understood, or an extra is missing."""
 
 from __future__ import annotations
 

@@ -185,10 +185,7 @@ def compare_on_scenes(
     settings: Sequence[str] = SMALL,
     objectives: Sequence[str] = RETRIEVING,
 ) -> bool:
-    """Train objectives from the pixels of the embedded scenes over seeds, and print how well each retrieves.
-
-    What is done is not run again. After a KeyboardInterrupt it is printed; it is False where a run failed.
-    """
+    """Train objectives on the scenes over seeds, and print how well each retrieves; False where a run failed."""
     typer.echo(f"  {len(objectives)} objectives over {seeds} seeds; {objectives[0]} is the baseline")
     given = {"presets": ["scenes"], "objectives": list(objectives), "assignments": list(settings)}
     try:

@@ -25,8 +25,7 @@ OUTSIDE = re.compile(r"\.(py|toml)\b|:\s*[^\W\d]")
 def kept(make: Callable[[], Any], *question: Any) -> Any:
     """Call ``make``, unless these sources have answered the question before; give its result as JSON has it.
 
-    A question that names a file or a module is always answered anew, and so are all where a user's own files are
-    loaded. A file that is damaged counts as none, and where the folder cannot be written nothing is kept.
+    A question that names a file or a module, and any with a user's own files loaded, is always answered anew.
     """
     named = os.environ.get(CACHE)
     if (

@@ -98,9 +98,7 @@ def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
 
 @contextmanager
 def interruptible(output: Path) -> Iterator[None]:
-    """After Ctrl-C say that the same command goes on, and end with 130; so after a SIGTERM or SIGHUP that would have
-    ended the process.
-    """
+    """After Ctrl-C, or a SIGTERM or SIGHUP that would end the process, say that the command goes on; end with 130."""
     known = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
     ending = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
     try:
@@ -416,10 +414,7 @@ def print_json(record: object) -> None:
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
-    """Print one line a record: yes and no for booleans, two digits for floats.
-
-    The columns are keys of the records, and the headings too; those that are ``wrapped`` may take several lines.
-    """
+    """Print one line a record: yes and no for booleans, two digits for floats; those ``wrapped`` may take several."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -439,7 +434,7 @@ def _cell(value: object) -> str:
 
 
 def shown(text: str) -> str:
-    """A text for a terminal: characters that would control it are written as Python writes them.
+    r"""A text for a terminal: characters that would control it are written as Python writes them.
 
     >>> shown("red \x1b[31m dog")
     'red \\x1b[31m dog'

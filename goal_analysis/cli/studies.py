@@ -97,11 +97,7 @@ class Engines:
 
 @contextmanager
 def driving(output: Path, engines: Engines) -> Iterator[Driver]:
-    """The driver of the study in a folder, which says every run that ended.
-
-    A SIGTERM or SIGHUP that would end the process is as Ctrl-C: the runs are ended, what is left is said, and the exit
-    code is its. Where the study cannot go on, the exit code is 1.
-    """
+    """The driver of the study in a folder, `interruptible`; exit code 1 where the study cannot go on."""
     from goal_analysis.study.driver import Driver
     from goal_analysis.study.engine import LocalProcesses
 

@@ -33,15 +33,7 @@ def pairs_frame(
     weights: Float[torch.Tensor, "anchors candidates"],
     matches: Matches,
 ) -> pd.DataFrame:
-    """Every pair of a batch that is a positive or a negative: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight``
-    (w⁺ = −∂L/∂S or w⁻ = ∂L/∂S).
-
-    >>> s, w = torch.tensor([[0.9, 0.1]]), torch.tensor([[-2.0, 1.0]])
-    >>> pairs_frame(s, w, Matches(torch.tensor([[True, False]]), torch.tensor([[False, True]])))
-       anchor  candidate      kind    s  weight
-    0       0          0  positive  0.9     2.0
-    1       0          1  negative  0.1     1.0
-    """
+    """A row a pair: ``anchor``, ``candidate``, ``kind``, ``s``, ``weight`` (w⁺ = −∂L/∂S or w⁻ = ∂L/∂S)."""
     matches.check(scores, "pairs_frame")
     parts = []
     for kind, mask, sign in (("positive", matches.positives, -1.0), ("negative", matches.negatives, 1.0)):
@@ -53,9 +45,7 @@ def pairs_frame(
 
 
 def made_up_pairs(objective: Objective, seed: int = 0) -> pd.DataFrame:
-    """What the pairs of a made-up batch get of an objective, its mining included: the `pairs_frame` of `PAIRS` random
-    unit vectors of `DIM` dimensions, each with a noisy copy of itself as its positive.
-    """
+    """The `pairs_frame` of `PAIRS` random unit vectors, each with a noisy copy of itself as its positive."""
     generator = torch.Generator().manual_seed(seed)
     x, noise = torch.randn(2, PAIRS, DIM, generator=generator, dtype=torch.float64)
     unit = torch.nn.functional.normalize
@@ -74,9 +64,8 @@ def triplets_frame(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
-    """A row an anchor: ``pull`` = Σ|w⁺|, ``push`` = Σ|w⁻|, ``push_share`` = push/(pull + push), NaN of an anchor
-    without any weight, and ``effective_negatives``, the exponential of the entropy of its |w⁻|, NaN where nothing
-    pushes.
+    """A row an anchor: ``pull`` = Σ|w⁺|, ``push`` = Σ|w⁻|, ``push_share`` of both, and ``effective_negatives``, the
+    exponential of the entropy of its |w⁻|; NaN where there is no weight.
     """
     sizes = pairs["weight"].abs()
     totals = sizes.groupby([pairs["anchor"], pairs["kind"]]).sum().unstack()
@@ -110,9 +99,7 @@ def batch_figure(objective: Objective, pairs: pd.DataFrame, title: str) -> Figur
 def draw_joint(
     triplets: pd.DataFrame, surface: pd.DataFrame, ax: Axes, weight: str = "T", similarity: Similarity = COSINE
 ) -> Axes:
-    """The joint histogram of (s_p, s_n), the fullest cells the darkest, on the surface of a weight and as far as that;
-    the title says how many triplets lie beyond.
-    """
+    """The joint histogram of (s_p, s_n) on the surface of a weight; the title says how many triplets lie beyond."""
     draw_surface(surface, ax, weight, similarity)
     low, high = reach(surface)
     colours = sns.light_palette(PUSH, as_cmap=True)

@@ -19,10 +19,7 @@ ROUNDS = 3  # after which panels have their size: labels and lines of the title 
 
 
 def panels(rows: int = 1, columns: int = 1, width: float = 2.6, height: float = 2.3) -> tuple[Figure, np.ndarray]:
-    """A figure and its Axes of shape ``(rows, columns)``, in the project's style, apart from pyplot and its window.
-
-    The width and the height are of one Axes, in inches: about as large is it drawn, and exactly so after `fit`.
-    """
+    """A figure without pyplot, and Axes of shape ``(rows, columns)``; each has this size in inches after `fit`."""
     with style():
         figure = Figure(figsize=(columns * (width + 0.8), rows * (height + 0.5)), layout="constrained")
         sides: dict[str, Any] = {"width_ratios": [width] * columns, "height_ratios": [height] * rows}
@@ -30,9 +27,7 @@ def panels(rows: int = 1, columns: int = 1, width: float = 2.6, height: float = 
 
 
 def fit(figure: Figure, title: str = "") -> Figure:
-    """Make the page of `panels` as large as Axes of their size, their labels, the title above and the legend of the
-    figure below them need. The title is broken into lines as wide as the page.
-    """
+    """Make the page of `panels` as large as Axes, labels, title and legends need; the title is broken into lines."""
     axes: Any = [ax for ax in figure.axes if ax.get_subplotspec() is not None]
     engine: Any = figure.get_layout_engine()
     grid, aspects = axes[0].get_gridspec(), [ax.get_aspect() for ax in axes]

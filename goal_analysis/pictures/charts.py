@@ -40,12 +40,7 @@ TICKS = 6  # how many epochs are written at an axis at most
 
 @dataclass(frozen=True)
 class Chart:
-    """What the page's script draws.
-
-    The content is JSON that may stand in a script element, whatever its texts hold: ``data``, ``layout``, the parts of
-    the layout that differ where the page is ``wide`` and where it is ``narrow``, and what is ``live``. The height in
-    pixels is that of the wide page, to keep the place.
-    """
+    """What the page's script draws; ``live`` and what differs where the page is ``wide`` or ``narrow`` are in it."""
 
     name: str
     content: Markup
@@ -63,11 +58,7 @@ def row_of_panels(count: int) -> go.Figure:
 def chart(
     name: str, figure: go.Figure, panels: Mapping[str, str], below: int = 0, live: Mapping[str, Any] | None = None
 ) -> Chart:
-    """A figure of `row_of_panels` for the page.
-
-    ``panels`` are the titles, each with the name of the colour axis whose bar stands beside the panel, if any;
-    ``below`` is pixels for what stands below the panels; ``live`` is what the page computes.
-    """
+    """A figure of `row_of_panels` for the page; the titles of the panels have the names of their colour axes, or ""."""
     under = BOTTOM + below
     corner = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
     axes = zip(panels, figure.select_xaxes(), figure.select_yaxes(), strict=True)
@@ -161,11 +152,8 @@ PANELS = {"w⁺, the pull": "coloraxis", "w⁻, the push": "coloraxis2", "descen
 def weight_chart(
     label: str, objective: Objective, batch: pd.DataFrame | None = None, line: Mapping[str, Any] | None = None
 ) -> Chart:
-    """The chart of an objective, under the label by which the page calls it.
-
-    A ``batch`` has ``s_p``, ``s_n`` and ``hardest`` of triplets that are laid over the surfaces. A ``line`` has the
-    objective's ``text``; and the ``head``, ``words`` and ``rest`` of its line around its settings, empty where it has
-    none. A function that programs do not know, and a number that is not finite, are ValueErrors.
+    """The chart of an objective; ``batch`` has ``s_p``, ``s_n`` and ``hardest``, ``line`` its ``text``, ``head``,
+    ``words`` and ``rest``. A function that programs do not know, and a number that is not finite, are ValueErrors.
     """
     field, formulas = field_of(objective), weights_and_curl(objective)
     drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"
@@ -223,13 +211,7 @@ def _slider(h: Hyperparameter, value: float) -> dict[str, Any]:
 
 
 def span_around(h: Hyperparameter, value: float) -> tuple[float, float]:
-    """Between which values of its domain a slider moves: a quarter of the given one and four times it, or of 0 from −1
-    to 1.
-
-    >>> from goal_analysis.symbolic.language.hyperparameter import unit
-    >>> span_around(Hyperparameter("share", 0.5, unit), 0.5)
-    (0.125, 1.0)
-    """
+    """Where a slider moves in the domain: from a quarter of the value to four times it, or of 0 from −1 to 1."""
     low, high = sorted((value / 4, 4 * value)) if value else (-1.0, 1.0)
     inside = h.domain.intersect(sp.Interval(exact(low), exact(high)))
     return float(inside.inf), float(inside.sup)

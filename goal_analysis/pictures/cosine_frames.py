@@ -1,26 +1,20 @@
-r"""Weights by the cosine, the one common measure of all similarities of unit vectors: losses beside each other, and the
-phase portrait, which says where gradient descent on unit vectors carries a triplet in the plane of s_p and s_n.
+"""Weights by the cosine: losses beside each other, and where descent on unit vectors carries a triplet.
 
-Let a, p and n be unit vectors and L a loss of s_p = f(cos(a, p)) and s_n = f(cos(a, n)); write u = cos(a, p),
-v = cos(a, n), c = cos(p, n), and ω⁺ = w⁺·f′(u), ω⁻ = w⁻·f′(v) for the weights by cosines. Gradient descent in
-continuous time, kept on the sphere by taking from every gradient what lies along the vector itself, is
-
-    da/dt = ω⁺·(p − u·a) − ω⁻·(n − v·a),     dp/dt = ω⁺·(a − u·p),     dn/dt = −ω⁻·(a − v·n).
-
-The Gram matrix closes: by du/dt = p·da/dt + a·dp/dt, and likewise for the others,
+Let L be a loss of s_p = f(u) and s_n = f(v), where u = cos(a, p), v = cos(a, n), c = cos(p, n), and ω⁺ = w⁺·f′(u), ω⁻ =
+w⁻·f′(v). By da/dt = ω⁺·(p − u·a) − ω⁻·(n − v·a), dp/dt = ω⁺·(a − u·p), dn/dt = −ω⁻·(a − v·n), which is descent kept on
+the sphere, the Gram matrix closes:
 
     du/dt = 2ω⁺·(1 − u²) − ω⁻·(c − u·v)
     dv/dt = ω⁺·(c − u·v) − 2ω⁻·(1 − v²)
-    dc/dt = ω⁺·(v − u·c) − ω⁻·(u − v·c),
+    dc/dt = ω⁺·(v − u·c) − ω⁻·(u − v·c)
 
-and ds_p/dt = f′(u)·du/dt, ds_n/dt = f′(v)·dv/dt. The plane does not hold c: c − u·v = ρ·√(1 − u²)·√(1 − v²), where ρ in
-[−1, 1] is the cosine of the angle at which a sees p and n. So arrows and nullclines are of a slice, all triplets with
-one ρ, while trajectories start in it and then carry their own c. Independent random directions in many dimensions have
-ρ near 0, where pulling and pushing do not disturb each other; the captions of images, which resemble each other, have
-ρ > 0, and then a pushed negative takes the positive along.
+The plane does not hold c: c − u·v = ρ·√(1 − u²)·√(1 − v²), where ρ in [−1, 1] is the cosine of the angle at which a
+sees p and n. So arrows and nullclines are of all triplets with one ρ; trajectories start there and carry their own c.
+Random directions in many dimensions have ρ near 0; captions of images have ρ > 0, and a pushed negative takes the
+positive along.
 
-The plane, s_p across and s_n up, is the triplet diagram of Hard Negative Examples are Hard, but Useful (Xuan,
-Stylianou, Liu and Pless, ECCV 2020), https://arxiv.org/abs/2007.12749.
+The triplet diagram is that of Hard Negative Examples are Hard, but Useful (Xuan, Stylianou, Liu and Pless, ECCV 2020),
+https://arxiv.org/abs/2007.12749.
 """
 
 from __future__ import annotations
@@ -48,9 +42,7 @@ from goal_analysis.symbolic.language.similarity import (
 
 
 class OfCosine(NamedTuple):
-    """A similarity of unit vectors as a function of the cosine of their angle, its inverse, and its slope; a weight
-    times the slope is the weight by the cosine.
-    """
+    """A similarity by the cosine, its inverse, and its slope: a weight times the slope is the weight by the cosine."""
 
     similarity: Callable[[Any], Any]
     cosine: Callable[[Any], Any]
@@ -81,13 +73,7 @@ AT_REST = 1e-7  # a speed below this share of the largest is none
 
 
 def of_cosine(similarity: Similarity) -> OfCosine:
-    """A similarity of unit vectors by the cosine; one that does not tell it is a ValueError.
-
-    >>> of_cosine(NEGATIVE_SQUARED_EUCLIDEAN).cosine(np.array([-4.0, -2.0, 0.0])).tolist()
-    [-1.0, 0.0, 1.0]
-    >>> of_cosine(NEGATIVE_EUCLIDEAN).slope(np.array([0.5, 1.0])).tolist()
-    [1.0, inf]
-    """
+    """A similarity of unit vectors by the cosine; one that does not tell it is a ValueError."""
     if similarity not in OF_COSINES:
         names = ", ".join(s.name for s in OF_COSINES)
         raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
@@ -95,11 +81,8 @@ def of_cosine(similarity: Similarity) -> OfCosine:
 
 
 def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.DataFrame:
-    """w⁺ and w⁻ of several objectives, each under its own name, over the cosines of anchor with positive and negative.
-
-    The columns are ``objective``, ``weight`` (``w_p`` or ``w_n``), ``s_p`` and ``s_n`` (cosines), ``value`` (by the
-    cosine), ``share`` (of the objective's largest |value|; where that is a pole, of what all but a hundredth stay
-    below), and ``kink_0`` ….
+    """w⁺ and w⁻ of objectives by cosines: ``objective``, ``weight``, ``s_p``, ``s_n``, ``value``, ``share`` (of the
+    largest that is no pole), and ``kink_0`` ….
     """
     names = [field_of(objective).name for objective in objectives]
     if len(set(names)) < len(names):
@@ -119,9 +102,7 @@ def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.Dat
 
 
 def difference_frame(one: Objective, other: Objective) -> pd.DataFrame:
-    """The `comparison_frame` of two objectives, and as a third objective, `DIFFERENCE`, the first's shares minus the
-    second's, with the kinks of both.
-    """
+    """The `comparison_frame` of both, and as `DIFFERENCE` the first's shares minus the second's, with all kinks."""
     frame = comparison_frame([one, other])
     found = [frame]
     for _, of in frame.groupby("weight", sort=False):
@@ -135,11 +116,7 @@ def difference_frame(one: Objective, other: Objective) -> pd.DataFrame:
 def gram_flow(
     weight_p: np.ndarray, weight_n: np.ndarray, u: np.ndarray, v: np.ndarray, c: np.ndarray
 ) -> Float64[np.ndarray, "3 count"]:
-    """du/dt, dv/dt and dc/dt from ω⁺ and ω⁻, as derived above.
-
-    >>> gram_flow(*np.array([[1.0], [1.0], [0.5], [0.5], [0.25]])).T.tolist()
-    [[1.5, -1.5, 0.0]]
-    """
+    """du/dt, dv/dt and dc/dt from ω⁺ and ω⁻, as derived above."""
     coupling = c - u * v
     du = 2 * weight_p * (1 - u**2) - weight_n * coupling
     dv = weight_p * coupling - 2 * weight_n * (1 - v**2)
@@ -165,17 +142,8 @@ def flow_frame(objective: Objective, rho: float = RHO, count: int = 121) -> pd.D
 def trajectories_frame(
     objective: Objective, starts: Sequence[tuple[float, float]] | None = None, rho: float = RHO
 ) -> pd.DataFrame:
-    """Where gradient descent carries triplets, by Heun steps of equal length until they rest or reach the edge.
-
-    They start at pairs (s_p, s_n) with one ρ; afterwards cos(p, n) goes its own way. The columns are ``trajectory``,
-    ``point`` (from 0), ``s_p``, ``s_n``, ``cos_pn``.
-
-    >>> from goal_analysis.symbolic.weight import WeightField
-    >>> import sympy as sp
-    >>> pulled = WeightField(name="pulled", positive=sp.Integer(1), negative=sp.Integer(0))
-    >>> frame = trajectories_frame(pulled, starts=[(0.5, 0.0)], rho=0.0)
-    >>> bool(frame["s_p"].is_monotonic_increasing), bool(frame["s_p"].iloc[-1] > 0.98)
-    (True, True)
+    """Where descent carries triplets from (s_p, s_n) with one ρ, by Heun steps of equal length until they rest or reach
+    the edge: ``trajectory``, ``point`` (from 0), ``s_p``, ``s_n``, ``cos_pn``.
     """
     weights, by = frames.weights_of(objective), of_cosine(field_of(objective).similarity)
     function = compiled([weights["w_p"], weights["w_n"]], (s_p, s_n), NUMPY)

@@ -54,9 +54,7 @@ def settings_of(objective: Objective) -> str:
 
 
 def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """The pictures of an objective, at its own hyperparameters, with their kinds, one figure each; a flow needs a
-    similarity that is a function of the cosine. A kind that there is not is a ValueError.
-    """
+    """Kinds and pictures of an objective at its own values; another kind, or a flow without cosine, is a ValueError."""
     if kinds is None:
         kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in cosines.OF_COSINES]
     for kind in kinds:
@@ -129,9 +127,7 @@ def _surfaces(objective: Objective, weights: Sequence[str]) -> list[Any]:
 
 
 def comparison_figure(objectives: Sequence[Objective]) -> Figure:
-    """Objectives, each at its own hyperparameters, in one figure: w⁺ beside w⁻, or both in one where they are equal, in
-    columns that make the page even.
-    """
+    """Objectives in one figure: w⁺ beside w⁻, or both in one where they are equal; in columns that make it even."""
     return _beside(cosines.comparison_frame(objectives), [_named(objective) for objective in objectives])
 
 

@@ -45,10 +45,7 @@ PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn 
 def draw_curves(
     frame: pd.DataFrame, ax: Axes, quantity: str, along: str = "epoch", foremost: Sequence[str] | None = None
 ) -> Axes:
-    """A quantity along ``epoch`` or ``step``, a line an objective: its mean over seeds, the interval as a band.
-
-    Objectives that are not among the ``foremost``, if these are named, stand back without a name.
-    """
+    """A mean over seeds with its interval, a line an objective; those not ``foremost`` stand back without a name."""
     found = frame[frame["quantity"] == quantity]
     names = list(found["objective"].unique()) if foremost is None else list(foremost)
     for name, line in ((str(name), line) for name, line in found.groupby("objective", sort=False)):
@@ -68,10 +65,7 @@ def draw_curves(
 
 
 def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
-    """The median of ``s`` or of |``w``| over training, of positives and negatives, the middle eight tenths as a band.
-
-    The frame is a `log_frame` of the probes of one objective; of several seeds the mean of each quantile is shown.
-    """
+    """The median of ``s`` or |``w``| by probes of one objective, the middle eight tenths as a band; means of seeds."""
     names = {f"{quantity}_{side}_q{level}": side for side in "pn" for level in (10, 50, 90)}
     means = frame[frame["quantity"].isin(names)].groupby(["quantity", "step"], as_index=False)["value"].mean()
     sides = means["quantity"].map(names)
@@ -93,10 +87,7 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
-    """The best dev RSUM, a line an objective, the best first: every seed faint, and the mean with its interval.
-
-    The columns are ``objective`` and ``value``, a row a seed.
-    """
+    """A line an ``objective``, the best first: the ``value`` (dev RSUM) of every seed, the mean and its interval."""
     found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
     labels = {name: textwrap.fill(f"{name}\u00a0({size})", LETTERS) for name, size in found["size"].items()}
     seeds = frame.assign(name=frame["objective"].map(labels))
@@ -110,10 +101,7 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
-    """Recall@K over K up to ``top`` on a logarithmic axis: the share of the ranks up to K.
-
-    The columns are ``name`` and ``rank``, the place of what is right, from 1.
-    """
+    """Recall@K over K up to ``top``: the share of the ranks up to K, by ``name`` and ``rank`` (from 1)."""
     for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
         sns.ecdfplot(x=of["rank"], stat="percent", ax=ax, label=name, **line_of(place))
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
@@ -197,10 +185,8 @@ def _legend(figure: Figure, ax: Axes, width: float) -> None:
 
 @style()
 def gallery_figure(frame: pd.DataFrame) -> Figure:
-    """A row a query, at the left, with what was retrieved for it; what is right has a frame and a ✓.
-
-    The columns are ``query`` (its number), ``place`` (from 1, most similar first; 0 for the query itself), ``item`` (a
-    caption, or a picture of shape ``(height, width, 3)`` with numbers from 0 to 1), ``right`` and ``score``.
+    """A row a query with what was retrieved; the columns are ``query``, ``place`` (0 for the query itself), ``item`` (a
+    caption, or a picture of shape ``(height, width, 3)`` from 0 to 1), ``right`` and ``score``.
     """
     figure, axes = panels(frame["query"].nunique(), int(frame["place"].max()) + 1, 1.5, 1.55)
     for ax in axes.flat:
@@ -230,18 +216,13 @@ STILLS, RATE, DPI, SAMPLES = 60, 8, 110, 81  # at most so many stills, so many a
 
 
 def cloud_frame(probes: pd.DataFrame) -> pd.DataFrame:
-    """Where the similarities of a run lie, a row a step that was probed: the quantiles ``s_p_q10`` … ``s_n_q90``, means
-    over the seeds of a `goal_analysis.pictures.run_frames.log_frame`; of more than `STILLS` steps some, evenly.
-    """
+    """The quantiles ``s_p_q10`` … ``s_n_q90`` of a run's similarities, means over seeds; `STILLS` steps at most."""
     wide = probes.pivot_table(index="step", columns="quantity", values="value").filter(regex="^s_[pn]_q").dropna()
     return wide.iloc[:: -(-len(wide) // STILLS) or 1]
 
 
 def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str) -> None:
-    """Write a film in the format of the ending, one of `FILMS`: the middle eight tenths of the similarities, and the
-    path of their medians, on the surfaces of w⁺ and w⁻; beside them the weights that pairs have got so far. Another
-    ending, ``mp4`` without the program ffmpeg and a run without probes are ValueErrors.
-    """
+    """Write a film of the middle eight tenths of the similarities on w⁺ and w⁻, beside the weights of pairs."""
     kind, cloud = path.suffix.removeprefix("."), cloud_frame(probes)
     if kind not in FILMS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FILMS)}")

@@ -22,14 +22,7 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
-    """The numbers of the records of one kind in several runs' logs, one a row: ``objective``, ``seed``, ``step``,
-    ``epoch`` (NaN in a probe), ``quantity``, ``value``.
-
-    >>> run = Records("nca / constant", 0, [{"kind": "epoch", "step": 9, "epoch": 1, "rsum": 250.0}])
-    >>> log_frame([run], "epoch")
-            objective  seed  step  epoch quantity  value
-    0  nca / constant     0     9    1.0     rsum  250.0
-    """
+    """Numbers of records: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
     rows = [
         (run.objective, run.seed, record["step"], float(record.get("epoch", np.nan)), name, float(value))
         for run in runs

@@ -1,7 +1,6 @@
 """One palette, one style and one rule from numbers to colours, for every picture and every chart.
 
-The colours are those of Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/, without those
-that are hard to see on white or on black.
+The colours are of Okabe and Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/.
 """
 
 from __future__ import annotations
@@ -57,11 +56,7 @@ def style() -> Iterator[None]:
 
 
 def line_of(place: int) -> dict[str, Any]:
-    """The colour and the dashes of the line number ``place``, the same in every picture.
-
-    >>> line_of(0)["color"] == line_of(6)["color"], line_of(0)["linestyle"] == line_of(6)["linestyle"]
-    (True, False)
-    """
+    """The colour and the dashes of the line number ``place``, the same in every picture."""
     dash, colour = divmod(place, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": DASHES[dash % len(DASHES)]}
 
@@ -116,15 +111,10 @@ def top_of(values: ArrayLike) -> tuple[float, bool]:
 
 
 def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
-    """The scale that shows these numbers, of any shape; what is not finite does not count.
+    """The scale that shows these numbers; what is not finite does not count.
 
-    Numbers whose middle nine tenths span more than `DECADES` are shown on a logarithmic scale of as many decades below
-    the largest. Numbers that rise to a peak, as near a pole, are clipped there.
-
-    >>> scale_of([0.0, 0.5, 1.0]).note
-    ''
-    >>> scale_of([1e-9, 1e-6, 1e-3, 1.0]).note
-    'log scale, clipped below 0.0001'
+    Numbers whose middle nine tenths span more than `DECADES` get a logarithmic scale of as many decades below the
+    largest; those that rise to a peak, as near a pole, are clipped there.
     """
     finite = np.asarray(values, dtype=float).ravel()
     finite = finite[np.isfinite(finite)]
@@ -150,9 +140,7 @@ def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
 
 
 def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> None:
-    """The upright axis of weights of several kinds: linear, or logarithmic down to a floor, where one kind could not be
-    told from zero beside another.
-    """
+    """The axis of weights: linear, or logarithmic down to a floor where one kind would look like zero else."""
     tops = values.abs().groupby(kinds).max()
     tops = tops[tops > 0]
     if len(tops) and tops.max() > SEEN * tops.min():

@@ -138,11 +138,7 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
 def draw_surface(
     frame: pd.DataFrame, ax: Axes, weight: str | Sequence[str] = "T", similarity: Similarity = COSINE
 ) -> Axes:
-    """A `goal_analysis.pictures.weight_frames.surface_frame` in colours, with contours, and with its kinks dashed.
-
-    The weight, or the weights that are equal, name it. Of a weight that is one number everywhere, the number is
-    written and no scale is drawn.
-    """
+    """A `surface_frame` in colours, with contours and dashed kinks; a weight that is one number is written."""
     label = " = ".join(f"${LABELS[name]}$" for name in ([weight] if isinstance(weight, str) else weight))
     similarity_axes(ax, similarity, frames.reach(frame))
     values = frame["value"]
@@ -166,12 +162,7 @@ def draw_field(
     ax: Axes,
     similarity: Similarity = COSINE,
 ) -> Axes:
-    """Arrows as long as the square root of their weights, above the curl in colour; contours of the potential.
-
-    A curl of zero everywhere leaves the ground white. A kink at which the curl is concentrated is a thick line. The
-    frames are of `goal_analysis.pictures.weight_frames.field_frame` and
-    `goal_analysis.pictures.weight_frames.curl_frame`.
-    """
+    """Arrows on the curl, with contours of the potential, and a thick line where the curl is concentrated."""
     if (curl["curl"].abs() > 0).any():
         scale = scale_of(curl["curl"], signed=True)
         colours = draw_colours(curl, "curl", ax, scale)

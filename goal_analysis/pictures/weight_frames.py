@@ -1,7 +1,6 @@
-"""The weights of one triplet in numbers: what the pictures and the charts of an objective draw.
+"""The weights of one triplet in numbers. Relative similarities are 0, as without other pairs.
 
-Samples are off the middle of their cells by less than a millionth of the range, s_p and s_n differently, so that none
-lies on a kink such as s_n = s_p, where a step counts as ½. Relative similarities are 0, as without other pairs.
+Samples are off the middle of their cells, s_p and s_n differently, so that none lies on a kink such as s_n = s_p.
 """
 
 from __future__ import annotations
@@ -50,9 +49,7 @@ def weights_of(objective: Objective) -> dict[str, sp.Expr]:
 
 
 def numeric(expression: sp.Expr, field: WeightField, values: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
-    """An expression of a field's symbols at these values, where all relative similarities are 0: a potential such as
-    log(1 + R·x)/R has a limit there.
-    """
+    """An expression at these values, where relative similarities are 0, or in the limit, as of log(1 + R·x)/R."""
     for relative in field.relative:
         at_zero = expression.subs(relative.symbol, 0)
         lost = at_zero.has(sp.nan, sp.zoo, sp.oo, -sp.oo)
@@ -75,14 +72,7 @@ def is_bounded(similarity: Similarity) -> bool:
 
 
 def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None = None) -> tuple[float, float]:
-    """The ends of what is drawn of a similarity: those of its range, or as far as values reach where there is no end;
-    without values those of its window.
-
-    >>> from goal_analysis.symbolic.language.similarity import COSINE
-    >>> log_ratio = Similarity("log_ratio", "log p/q", -sp.oo, sp.oo)
-    >>> span_of(COSINE, [0.5]), span_of(log_ratio), span_of(log_ratio, [-7.0, 30.0])
-    ((-1.0, 1.0), (-4.0, 4.0), (-7.0, 30.0))
-    """
+    """The ends of what is drawn: of the range, or where it has none of the values, and without these of the window."""
     low, high = map(float, similarity.window)
     reached = np.asarray([] if values is None else values, dtype=float)
     reached = reached[np.isfinite(reached)]
@@ -93,12 +83,7 @@ def span_of(similarity: Similarity, values: Sequence[float] | pd.Series | None =
 
 
 def similarity_label(symbol: str, similarity: Similarity, span: tuple[float, float] | None = None) -> str:
-    r"""A similarity's symbol and name with its range, for an axis; where there is no range, with what is drawn of it.
-
-    >>> from goal_analysis.symbolic.language.similarity import COSINE, DOT
-    >>> similarity_label("$s_p$", COSINE), similarity_label("s_n", DOT, (-4.0, 4.0))
-    ('$s_p$, cosine in [−1, 1]', 's_n, dot, drawn from −4 to 4')
-    """
+    """A similarity's symbol and name with its range, for an axis; where there is none, with what is drawn of it."""
     bounded = is_bounded(similarity)
     low, high = (f"{end:.3g}".replace("-", "−") for end in (not bounded and span) or span_of(similarity))
     reach = f" in [{low}, {high}]" if bounded else f", drawn from {low} to {high}"
@@ -153,19 +138,8 @@ def with_columns(at: pd.DataFrame, columns: Mapping[str, sp.Expr]) -> pd.DataFra
 
 
 def pair_frame(objective: Objective, weights: Sequence[str] = (), count: int = CURVE) -> pd.DataFrame:
-    """P⁺ over s_p and P⁻ over s_n, or where they do not exist w⁺ and w⁻ over the same, at three values of the other
-    similarity; or those of these ``weights`` that are named.
-
-    The columns are ``weight``, ``s``, ``held`` (the other similarity, NaN of P), ``piece`` (how many kinks lie below
-    s), ``value``.
-
-    >>> from goal_analysis.symbolic.weight import Factors
-    >>> linear = WeightField(
-    ...     name="linear", positive=1 - s_p, negative=s_n, factors=Factors(sp.Integer(1), 1 - s_p, s_n)
-    ... )
-    >>> frame = pair_frame(linear)
-    >>> frame[frame["weight"] == "P_p"]["value"].describe()[["min", "max"]].tolist()
-    [0.0025, 1.9975]
+    """P⁺ over s_p and P⁻ over s_n, or w⁺ and w⁻ with the other similarity ``held`` (NaN of P): ``weight``, ``s``,
+    ``held``, ``piece`` (how many kinks lie below s), ``value``.
     """
     found, span = weights_of(objective), span_of(field_of(objective).similarity)
     low, high = span
@@ -183,12 +157,7 @@ def pair_frame(objective: Objective, weights: Sequence[str] = (), count: int = C
 
 
 def once(frames: Mapping[str, pd.DataFrame], column: str = "value") -> dict[tuple[str, ...], pd.DataFrame]:
-    """The frames that differ in a column by more than rounding, each with the names of all that are equal to it.
-
-    >>> one, other = pd.DataFrame({"value": [1.0]}), pd.DataFrame({"value": [2.0]})
-    >>> list(once({"T": one, "w_p": one, "w_n": other}))
-    [('T', 'w_p'), ('w_n',)]
-    """
+    """The frames that differ in a column by more than rounding, each with the names of all that are equal to it."""
     found: dict[tuple[str, ...], pd.DataFrame] = {}
     for name, frame in frames.items():
         size = 1e-6 * frame[column].abs().max()
@@ -208,19 +177,8 @@ def _roots(kink: sp.Expr, s: sp.Symbol, at: np.ndarray) -> np.ndarray:
 def surface_frame(
     objective: Objective, weight: str = "T", count: int = SURFACE, span: tuple[float, float] | None = None
 ) -> pd.DataFrame:
-    """``T``, ``P_p``, ``P_n``, ``w_p`` or ``w_n`` over (s_p, s_n) in a span, by default the similarity's; a weight
-    that the objective does not have is a ValueError.
-
-    The columns are ``s_p``, ``s_n``, ``value`` (NaN where there is no finite one), and ``kink_0`` …, each of which
-    changes its sign along one kink.
-
-    >>> difference = WeightField(name="a difference", positive=s_n - s_p, negative=s_n - s_p)
-    >>> surface_frame(difference, "w_p", count=2)[["s_p", "s_n", "value"]].round(3)
-       s_p  s_n  value
-    0 -0.5 -0.5    0.0
-    1  0.5 -0.5   -1.0
-    2 -0.5  0.5    1.0
-    3  0.5  0.5    0.0
+    """A weight over (s_p, s_n): ``s_p``, ``s_n``, ``value`` (NaN where it is not finite), and ``kink_0`` …, which
+    change signs there. One that the objective does not have is a ValueError.
     """
     field, found = field_of(objective), weights_of(objective)
     if weight not in LABELS:
@@ -235,11 +193,6 @@ def surface_frame(
 def field_frame(objective: Objective, count: int = ARROWS) -> pd.DataFrame:
     """The weight field (w⁺, −w⁻), where descent by the similarities takes a triplet: ``s_p``, ``s_n``, ``w_p``,
     ``w_n``.
-
-    >>> field_frame(WeightField(name="linear", positive=1 - s_p, negative=s_n), count=2)[:2].round(3)
-       s_p  s_n  w_p  w_n
-    0 -0.5 -0.5  1.5 -0.5
-    1  0.5 -0.5  0.5 -0.5
     """
     weights = weights_of(objective)
     at = grid(span_of(field_of(objective).similarity), count)
@@ -247,12 +200,7 @@ def field_frame(objective: Objective, count: int = ARROWS) -> pd.DataFrame:
 
 
 def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFrame:
-    """Arrows of the length √(|v|/largest), the longest as long as they are apart: ``s_p``, ``s_n`` (the middle),
-    ``across``, ``up`` (0 where nothing moves).
-
-    Where a few are far larger than all but a hundredth, as near a pole, these few are no longer than the others. Arrows
-    without a finite length are left out.
-    """
+    """Arrows of length √(|v|/largest), poles cut: ``s_p``, ``s_n`` (the middle), ``across``, ``up`` (0 at rest)."""
     v = np.stack([across.to_numpy(), up.to_numpy()])
     size = np.hypot(*v)
     moves = np.isfinite(size) & (size > 0)
@@ -264,16 +212,9 @@ def arrow_frame(at: pd.DataFrame, across: pd.Series, up: pd.Series) -> pd.DataFr
 
 
 def curl_frame(objective: Objective, verdict: Integrability | None = None, count: int = SURFACE) -> pd.DataFrame:
-    """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p between the kinks, the curl that is concentrated at kinks, and the potential.
-
-    The columns are ``s_p``, ``s_n``, ``curl``, ``kink_0`` …; ``potential`` where there is one: U = ∫P⁻ds_n − ∫P⁺ds_p,
-    whose contours are those of the loss if the field has one, or the loss itself of weights that do not separate. For
-    every kink with a concentrated curl ``jump_0`` …, which changes its sign there, and ``concentrated_0`` …, the
-    coefficient.
-
-    >>> frame = curl_frame(WeightField(name="turning", positive=s_n, negative=s_p), count=2)
-    >>> frame["curl"].tolist()
-    [2.0, 2.0, 2.0, 2.0]
+    """The curl ∂w⁺/∂s_n + ∂w⁻/∂s_p: ``s_p``, ``s_n``, ``curl`` between the kinks, ``kink_0`` …; ``potential`` U =
+    ∫P⁻ds_n − ∫P⁺ds_p, or the loss of weights that do not separate; for every kink with a concentrated curl ``jump_0``
+    …, which changes its sign there, and the coefficient ``concentrated_0`` ….
     """
     verdict, field = verdict or integrability(objective), field_of(objective)
     formulas = _curl_and_potential(objective, verdict)

@@ -1,7 +1,6 @@
-"""Work that weights do around closed paths: what shows that they are no gradient where no formula of them is at hand.
+"""Work that weights do around closed paths, which shows that they are no gradient where no formula of them is at hand.
 
-A gradient does no work around a closed path. The paths are rectangles in two scores of a small batch, and the weights
-come from the engine, with all minings and selections. Of embeddings the two halves of the Jacobian are compared.
+The paths are rectangles in two scores of a small batch, and the weights come from the engine, with all minings.
 """
 
 from __future__ import annotations
@@ -52,9 +51,7 @@ def at_scores(scores: Tensor, value: float) -> Witness:
 
 
 def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side) -> float | None:
-    """∮⟨W, dS⟩ around a rectangle, looked at ever more closely where W changes until it is certain; None where it may
-    be none.
-    """
+    """∮⟨W, dS⟩ around a rectangle, looked at ever more closely until it is certain; None where it may be none."""
     rows, columns = start.shape
     matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
     functions = functions_of(objective)

@@ -45,11 +45,7 @@ def combinations(
     twinned: Iterable[str] = TWINNED,
     using: frozenset[str] = frozenset(),
 ) -> Iterator[Description | LeftOut]:
-    """Every combination of parts and minings, as an objective or with the reason why there is none.
-
-    The triplet weights whose names are ``twinned`` make an integrable twin beside every pair weights, too. Of what
-    ``using`` names, a combination has at least one; nothing else is made.
-    """
+    """Every combination with one of the parts ``using`` names, if any, as an objective or with the reason why none."""
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
     resolved = lru_cache(maxsize=None)(partial(_resolved, parts))
@@ -94,23 +90,9 @@ def family(
     sign: str | None = None,
     using: Iterable[str] = (),
 ) -> Iterator[Description]:
-    """The objectives of every combination that makes one; filters derive what they ask for, and no more.
+    """The objectives of every `combinations` that are ``integrable`` or not, and of a sign among `SIGNS`; None is any.
 
-    Args:
-        parts: what is combined, as in `combinations`.
-        minings: likewise.
-        twinned: likewise.
-        integrable: whether what trains is to be the gradient of a loss; None for either.
-        sign: what w⁺ and w⁻ do, one of `goal_analysis.recombination.description.SIGNS`; None for any.
-        using: names of weights or losses of which a member has at least one; none for all.
-
-    Raises:
-        ValueError: a sign or a name that is not known, listing those that are.
-
-    >>> from losses_catalog.weights import pair_weights, triplet_weights
-    >>> found = family(Parts(triplet_weights, pair_weights), [hardest()], integrable=True, using=["circular"])
-    >>> [member.name for member in found]
-    ['circular/linear']
+    A sign or a name that is not known is a ValueError that lists those that are.
     """
     if sign is not None and sign not in SIGNS:
         raise ValueError(f"sign: got {sign!r} but expected one of {', '.join(SIGNS)}")
@@ -129,9 +111,7 @@ def family(
 
 
 def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
-    """The pair weights of the losses that separate, each once: those that equal an earlier one, or a declared one, up
-    to the names of hyperparameters are left out.
-    """
+    """The pair weights of the losses that separate, without those that equal others up to names of hyperparameters."""
     found: list[PairWeights] = []
     for loss in parts.losses:
         try:

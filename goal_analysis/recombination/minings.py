@@ -31,9 +31,7 @@ class Mining:
 
 
 def hardest() -> Mining:
-    """The least similar positive with the most similar negative: "In Defense of the Triplet Loss for Person
-    Re-Identification" (Hermans, Beyer and Leibe, 2017, https://arxiv.org/abs/1703.07737).
-    """
+    """The least similar positive and most similar negative (Hermans et al., 2017, https://arxiv.org/abs/1703.07737)."""
     return Mining(MIN, MAX)
 
 
@@ -102,16 +100,8 @@ _CALL = re.compile(r"\s*(\w+)\s*(?::([^()]*)|\(([^()]*)\))?\s*")
 
 
 def mining_of(text: str | Mining) -> Mining:
-    """The mining of a text: a name with its numbers, as many as are not to be at their defaults.
-
-    They stand by their place, as in ``top_k:5`` and ``softmax:6,12`` for the scales of positives and negatives (one
-    number is both), or by their names, as in ``softmax(positive_scale=6, negative_scale=12)``.
-
-    Raises:
-        ValueError: an unknown name, more numbers than the mining has, or a number that it does not accept.
-
-    >>> mining_of("top_k:3").selection
-    TopK(k=3)
+    """The mining of a text: a name with numbers by their place, as in ``softmax:6,12`` (one number is both scales), or
+    by their names, as in ``softmax(positive_scale=6, negative_scale=12)``. Others are a ValueError.
     """
     if isinstance(text, Mining):
         return text
@@ -160,13 +150,7 @@ def numbers_of(mining: Mining) -> tuple[str, dict[str, float | int]] | None:
 
 
 def mining_text(mining: Mining, named: bool = False) -> str:
-    """The text that `mining_of` reads as this mining, with numbers by their names if they are to be ``named``.
-
-    A source of randomness is not written. A ValueError says so where `MININGS` cannot make the mining.
-
-    >>> mining_text(softmax(12, 12)), mining_text(top_k(3), named=True)
-    ('softmax:12', 'top_k(k=3)')
-    """
+    """The text that `mining_of` reads as this mining, without a source of randomness; a ValueError of another one."""
     found = numbers_of(mining)
     if found is None:
         raise ValueError(f"mining: got {mining!r} but expected one of {', '.join(MININGS)}: others have no text")

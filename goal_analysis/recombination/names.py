@@ -37,10 +37,7 @@ def check_names(
     pairs: Collection[str],
     classes: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Refuse a line whose head is no loss, no triplet weight and nothing of a module, or whose pair weights are none.
-
-    A ValueError lists the names that are known; of ``classes``, what libraries call losses, it says what they are here.
-    """
+    """Refuse a line with an unknown head or pair by a ValueError with the known names; ``classes`` are libraries'."""
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:
         here = dict.fromkeys(name for kind, name in classes if kind.lower() == head.lower() and name in losses)

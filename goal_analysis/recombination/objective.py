@@ -327,9 +327,7 @@ class MovingScores(torch.autograd.Function):
 
 
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
-    """Raise an error unless these fit together as `GradientObjective.forward` takes them: ids are needed unless text i
-    comes with image i, and those of texts unless there are as many texts as images.
-    """
+    """Raise an error unless these fit together as `GradientObjective.forward` takes them."""
     for kind, e, ids in (("image", images, image_ids), ("text", texts, text_ids)):
         for name, given in ((f"{kind}_embeddings", e), *([] if ids is None else [(f"{kind}_ids", ids)])):
             if not isinstance(given, Tensor):
@@ -360,10 +358,7 @@ def lengths(embeddings: Tensor) -> Tensor:
 
 
 def unit_vectors(x: Tensor, of_rows: Tensor, name: str, refuse_zeros: bool = True) -> Tensor:
-    """The rows of x, of these lengths, with length 1, however large or small their numbers are.
-
-    A row of zeros, which has no direction, is a ValueError with its number, or else becomes NaN.
-    """
+    """The rows of x, of these lengths, with length 1; one of zeros is a ValueError with its number, or becomes NaN."""
     if not bool(((of_rows > SHORTEST) & of_rows.isfinite()).all()):  # squares of the numbers are 0 or infinite
         largest = x.detach().abs().amax(1, keepdim=True)
         zero = (largest == 0).nonzero()
@@ -374,11 +369,7 @@ def unit_vectors(x: Tensor, of_rows: Tensor, name: str, refuse_zeros: bool = Tru
 
 
 def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:
-    """Raise a ValueError with the row's number where a row of x, of shape ``(rows, columns)``, is not finite.
-
-    A length or a sum, ``of_rows``, is finite only where all of its row is, and quicker to look at than every number;
-    where it is not, as it is also when finite numbers overflow in it, the numbers decide.
-    """
+    """Raise a ValueError with the number of a row that is not finite; its sum or length is quicker to look at."""
     if not bool((lengths(x) if of_rows is None else of_rows).isfinite().all()):
         for row in (~x.detach().isfinite()).any(1).nonzero()[:1, 0].tolist():
             raise ValueError(f"{name}: row {row}: got a number that is not finite but expected finite numbers")
@@ -390,11 +381,10 @@ def are_unit(of_rows: Tensor) -> bool:
 
 
 class Learned(nn.Module):
-    """The learned hyperparameters of an objective as parameters: ``log_tau`` of a tau that is always positive, else b.
+    """The learned hyperparameters as parameters: ``log_tau`` of a tau that is always positive, else b; kept in domain.
 
-    They are kept within their domains and below what they may at most become. Their gradient is ∂L/∂tau, times the
-    upstream gradient: of the declared loss, with its gradients stopped where it says so, or of the loss that prescribed
-    weights are the gradient of. Where there is none that reads them, a ValueError says so.
+    Their gradient is ∂L/∂tau, of the declared loss with its stops, or of the loss that prescribed weights are the
+    gradient of; where there is none, that is a ValueError.
     """
 
     def __init__(self, objective: Objective) -> None:

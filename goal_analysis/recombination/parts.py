@@ -17,16 +17,9 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 @dataclass(frozen=True)
 class Parts:
-    """What names resolve to: weights, and losses.
+    """What names resolve to, with ``classes``, what libraries call losses. Losses that separate give pair weights too.
 
-    Args:
-        triplet_weights: by name.
-        pair_weights: by name.
-        losses: by name; one that separates also gives its pair weights under its name.
-        classes: what libraries call losses, and what they are called here.
-
-    Raises:
-        ValueError: a name twice, one that ends in ``_twin``, or a loss and a weight of one name.
+    A name twice, one that ends in ``_twin``, and a loss and a weight of one name are ValueErrors.
     """
 
     triplet_weights: tuple[TripletWeight, ...] = ()
@@ -47,15 +40,7 @@ class Parts:
                     raise ValueError(f"{kind}: got {name!r}, which is a loss, but expected a name of its own")
 
     def resolved(self, triplet: str | TripletWeight, pair: str | PairWeights) -> tuple[TripletWeight, PairWeights]:
-        """The weights of these names, with distinct names of their hyperparameters; see `side_by_side`.
-
-        Args:
-            triplet: a triplet weight, its name, or that name and ``_twin``: its tangent twin beside the pair weights.
-            pair: pair weights, their name, or that of a loss that separates.
-
-        Raises:
-            ValueError: an unknown name, listing those that are known; NoTwin of a twin that does not exist.
-        """
+        """The weights of these names, `side_by_side`; with ``_twin`` behind the first its twin, or NoTwin is raised."""
         name = triplet if isinstance(triplet, str) else ""
         t = self.triplet(name.removesuffix(TWIN)) if isinstance(triplet, str) else triplet
         t, p = side_by_side(t, self.pair(pair) if isinstance(pair, str) else pair)
@@ -77,10 +62,8 @@ class Parts:
 
 @lru_cache(maxsize=256)
 def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
-    """T and (P⁺, P⁻) of a loss on one triplet, under its name; a ValueError where they do not separate.
-
-    They carry over as formulas of s_p and s_n, whatever the loss measures by them: those of a loss of distances, where
-    s = −d lies in [−2, 0], are defined for a cosine too, but there they say something else.
+    """T and (P⁺, P⁻) of a loss on one triplet, under its name; a ValueError where they do not separate. Those of a loss
+    of distances, where s = −d lies in [−2, 0], are defined for a cosine too, but say something else there.
     """
     field = decompose(loss).field
     if field.factors is None:
@@ -96,10 +79,7 @@ def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
 
 
 def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeight, PairWeights]:
-    """Both weights, as they can be composed: of two different hyperparameters of one name the pair weights' is renamed.
-
-    A hyperparameter that both have in common stays one: it is set for both.
-    """
+    """Both weights: of two different hyperparameters of one name the pair weights' is renamed; a common one stays."""
     taken = {h.name for h in (*triplet.hyperparameters, *pair.hyperparameters)}
     renamed: dict[Hyperparameter, Hyperparameter] = {}
     for h in pair.hyperparameters:
@@ -120,11 +100,7 @@ def side_by_side(triplet: TripletWeight, pair: PairWeights) -> tuple[TripletWeig
 
 @lru_cache(maxsize=1024)
 def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
-    """The triplet weight g(U) of the integrable twin, beside the same pair weights; see `tangent_profile`.
-
-    Raises:
-        NoTwin: T is no function of one scalar argument, or the pair weights have no closed potential.
-    """
+    """The triplet weight g(U) of the integrable twin beside the same pair weights, or NoTwin is raised."""
     profile, potential = tangent_profile(compose(triplet, pair))
     found = profile.subs(u, potential)
     both = dict.fromkeys((*triplet.hyperparameters, *pair.hyperparameters))

@@ -1,8 +1,7 @@
-"""Recombination: objectives put together from weights and a mining, and parts of an objective exchanged for others.
+"""Objectives put together from weights and a mining, and parts of an objective exchanged for others.
 
-On unit vectors every similarity is a function of every other one. So where the direction is the gradient of another
-similarity than the scores are of, the weight of every pair is multiplied by a function of its score, and the product is
-judged, valued and trained as any weights are.
+On unit vectors every similarity is a function of every other one: where the direction is the gradient of another one
+than the scores are of, the weight of every pair is multiplied by a function of its score.
 """
 
 from __future__ import annotations
@@ -48,19 +47,7 @@ BEYOND = (0.01, 0.1, 1.0)
 def composed(
     triplet: TripletWeight, pair: PairWeights, mining: Mining | str = "hardest", name: str | None = None, **fields
 ) -> Objective:
-    """The objective T·P⁺, T·P⁻ on mined pairs, whether or not it is the gradient of a loss; T reads the aggregates.
-
-    Args:
-        triplet: T.
-        pair: P⁺ and P⁻.
-        mining: how the pairs of an anchor are aggregated.
-        name: of the objective; by default triplet/pair@mining.
-        fields: other fields of `Objective`.
-
-    >>> from losses_catalog.weights import linear_pair, nca_triplet
-    >>> composed(nca_triplet, linear_pair).terms[0].triplet
-    sigmoid(tau*(x_n - x_p))
-    """
+    """The objective T·P⁺, T·P⁻ on mined pairs, by default named triplet/pair@mining; T reads the aggregates."""
     (triplet, pair), mined = side_by_side(triplet, pair), mining_of(mining)
     term = Term(
         triplet=sp.sympify(triplet.expression).xreplace({s_p: x_p, s_n: x_n}),
@@ -92,18 +79,9 @@ def recombine(
 ) -> Objective:
     """An objective with parts exchanged, as `goal_analysis.recombine` does with names of them.
 
-    T reads similarities, so the inner functions of the objective have to be lines, or the mining has to be exchanged
-    too. Other pair weights stand on every side of every term; where a term's own weight is negative (it reads −s), the
-    new one is taken negative. Another mining aggregates similarities: T, or Φ, then reads k(x_p) and h(x_n).
-
-    Raises:
-        ValueError: a triplet weight for aggregates that are no similarities; a hyperparameter of one name that is not
-            the same; relative pair weights on an objective that does not aggregate similarities.
-
-    >>> from losses_catalog.circle import circle_loss
-    >>> from losses_catalog.weights import linear_pair
-    >>> recombine(circle_loss, pair=linear_pair).terms[0].negatives.weight
-    s_n
+    Other pair weights stand on every side of every term, negative where a term's own weight is (it reads −s). Another
+    mining aggregates similarities: T, or Φ, then reads k(x_p) and h(x_n). A triplet weight or relative pair weights for
+    aggregates that are no similarities, and a hyperparameter of one name that is not the same, are ValueErrors.
     """
     terms, hyperparameters = objective.terms, objective.hyperparameters
     if not all(term.plain for term in terms) and (triplet or pair or mining) is not None:
@@ -191,9 +169,8 @@ def _is_line(inner: sp.Expr, s: sp.Symbol) -> bool:
 def refusal(objective: Objective) -> str | None:
     """Why an objective cannot train, or None if it can.
 
-    A prescribed weight has to be real over the similarity's range: √s_n would be NaN for every negative with a score
-    below 0. Soft aggregates of similarities leave the range, x_n above and x_p below: T has to be real there. And soft
-    aggregates make no triplets, which relative similarities would compare.
+    A prescribed weight has to be real over the similarity's range, and T beyond it, where soft aggregates go: x_n above
+    and x_p below. These make no triplets, which relative similarities would compare.
     """
     low, high = map(float, objective.similarity.window)
     inside = [low + (high - low) * share for share in INSIDE]
@@ -245,9 +222,7 @@ def _unreal(weight: sp.Expr | None, objective: Objective, points: Iterable[tuple
 
 
 def along_similarity(objective: Objective) -> tuple[Objective, sp.Expr] | None:
-    """The objective whose weights along the similarity's own gradient are what trains, and how often the direction is
-    that of the similarity, a function of the similarity s_p; None where there is none.
-    """
+    """The objective along the similarity's own gradient, and the factor, a function of s_p; None where none is."""
     moved, similarity = objective.direction, objective.similarity
     own = replace(objective, direction=None)
     known = any(d == moved for d in DIRECTIONS)

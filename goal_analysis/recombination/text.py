@@ -60,20 +60,8 @@ KEYS = ("objective", "triplet", "pair", "mining", *FIELDS, "settings")
 def parse_objective(
     text: str, parts: Parts, settings: Mapping[str, float | int] | None = None, **fields: Any
 ) -> Objective:
-    """The objective of a line of text, as above.
-
-    Args:
-        text: the line.
-        parts: what the names stand for.
-        settings: hyperparameters besides those of the text; of a formula, all of its names.
-        fields: fields of `Objective` other than the text says, such as ``reduction`` or ``anchors``.
-
-    Raises:
-        ValueError: what of the text was not understood, and what would be accepted.
-
-    >>> from goal_analysis.api.objectives import parts_with
-    >>> parse_objective("circle(gamma=80)", parts_with()).values()
-    {gamma: 80, m: 1/4}
+    """The objective of a line of text, as above, with ``settings`` and ``fields`` besides; what is not understood is a
+    ValueError. Of a formula, ``settings`` names all hyperparameters.
     """
     if not isinstance(text, str):
         raise TypeError(f"objective: got {text!r} but expected text such as {EXAMPLE}")
@@ -163,13 +151,7 @@ def _with_fields(objective: Objective, fields: Mapping[str, Any]) -> Objective:
 
 
 def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) -> str | None:
-    """The line that `parse_objective` reads as this objective, but for the fields that something else says; None where
-    no line says it all.
-
-    >>> from goal_analysis.api.objectives import parts_with
-    >>> line_of(parse_objective("nca(tau=12)/linear@softmax(negative_scale=12)", parts_with()), parts_with())
-    'nca(tau=12)/linear@softmax:10,12'
-    """
+    """The line that `parse_objective` reads as this objective, but for the fields that are ignored, or None."""
     try:
         base = parse_objective(objective.name, parts)
     except (ValueError, TypeError):
@@ -203,11 +185,7 @@ def _plain(objective: Objective) -> Objective:
 
 
 def direction_of(text: object) -> Direction:
-    """The direction of a text: its name, and after a colon the strength of the regularised one.
-
-    >>> direction_of("direction_regularized:0.5").name
-    'direction_regularized'
-    """
+    """The direction of a text: its name, and after a colon the strength of ``direction_regularized``."""
     if isinstance(text, Direction):
         return text
     if not isinstance(text, str):
@@ -235,18 +213,7 @@ def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a
 
     It has ``objective``, a line; or ``triplet``, ``pair`` and ``mining``, where weights are names or tables of
     formulas; or the ``terms`` or the ``formula`` of a loss. Besides, ``similarity``, ``direction``, ``reduction``,
-    ``anchors`` and ``settings``.
-
-    Raises:
-        FormulaError: a formula is not understood; it shows the place.
-        ValueError: no TOML, or a key, a name or a number that is not one of those that are accepted.
-
-    >>> from_toml('''
-    ... mining = "softmax:12"
-    ... triplet = { formula = "sigmoid(tau*(s_n - s_p))", hyperparameters = { tau = 10 } }
-    ... pair = { positive = "1 - s_p", negative = "s_n" }
-    ... ''').terms[0].positives.weight
-    1 - s_p
+    ``anchors`` and ``settings``. What is not accepted is a ValueError; of a formula, a FormulaError shows the place.
     """
     if len(text) > MAX_DECLARATION:
         raise ValueError(f"objective: got {len(text):,} characters but expected up to {MAX_DECLARATION:,}")
@@ -289,15 +256,7 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
 
 
 def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 - a frozen value
-    """The TOML document that `from_toml` reads as this objective, with names for the parts and formulas for the rest.
-
-    Raises:
-        ValueError: the objective holds something that declarations cannot say.
-
-    >>> from goal_analysis.api.objectives import parts_with
-    >>> print(to_toml(parse_objective("circle(gamma=80)", parts_with(), anchors="both"), parts_with()), end="")
-    objective = "circle(gamma=80, anchors=both)"
-    """
+    """The TOML document that `from_toml` reads as this objective; a ValueError where declarations cannot say it."""
     line = line_of(objective, parts, ("similarity", "direction"))
     if line is not None:
         plain = parse_objective(line, parts)

@@ -73,16 +73,7 @@ BEYOND = 4
 
 @lru_cache(maxsize=4096)
 def verdict(objective: Objective) -> Integrability:
-    """Decide whether what trains is the gradient of a loss of the embeddings, for batches of any size.
-
-    The verdict is for the hyperparameters that the objective has. Where it is yes, `loss_of` is the loss.
-
-    >>> import goal_analysis as ga
-    >>> verdict(ga.objective("nca/constant").objective).loss
-    softplus(tau*(s_n - s_p))/tau
-    >>> verdict(ga.objective("nca/linear").objective).integrable
-    False
-    """
+    """Whether what trains is the gradient of a loss of the embeddings, at these values, for batches of any size."""
     if objective.direction is None:
         return verdict_on_scores(objective)
     name = objective.direction.name
@@ -148,9 +139,7 @@ def _decided(objective: Objective) -> Integrability:
 
 
 def loss_of(objective: Objective) -> Objective | None:
-    """The loss whose gradient the objective is, as an objective in which nothing is prescribed; None where there is
-    none, or no closed form of it was found.
-    """
+    """The loss whose gradient the objective is, in which nothing is prescribed; None where none was found."""
     if objective.is_loss and not any(side.selection for term in objective.terms for side in term.sides):
         return objective if verdict_on_scores(objective).integrable is not False else None
     found = verdict_on_scores(objective)
@@ -311,11 +300,7 @@ def _soft(objective: Objective, field: WeightField) -> Integrability:
 
 
 def _linear_parts(objective: Objective) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]] | None:
-    """T·(A⁻[H] − A⁺[K]) of a constant T and aggregates that let it be so: Φ, and K = ∫P⁺ with H = ∫P⁻ by similarity.
-
-    It is so where a side's weights are the gradient of the same aggregate of ∫P: a sum, or a choice that ∫P does not
-    change.
-    """
+    """Φ = T·(A⁻[H] − A⁺[K]) with H = ∫P⁻, K = ∫P⁺, of a constant T and sums, or choices that ∫P does not change."""
     if len(objective.terms) != 1 or objective.relative:
         return None
     (term,), field = objective.terms, decompose(objective).field
@@ -335,9 +320,7 @@ def _linear_parts(objective: Objective) -> tuple[sp.Expr, dict[sp.Symbol, sp.Exp
 def _of_aggregates(
     objective: Objective, field: WeightField, of_one: Integrability, multiples: dict[sp.Symbol, sp.Expr]
 ) -> Integrability:
-    """W is the field of one triplet at (x_p, x_n), by the chain rule; x_p may fall below the range of the scores, and
-    x_n exceed it.
-    """
+    """W is the field of one triplet at (x_p, x_n), by the chain rule; both may leave the range of the scores."""
     term = objective.terms[0]
     t = term.triplet_weights[0].xreplace({x_p: s_p, x_n: s_n})
     nothing = dict.fromkeys((s_p, s_n), (sp.S.Zero, sp.S.Zero))

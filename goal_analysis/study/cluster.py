@@ -1,7 +1,5 @@
-"""Ray as the engine of a study: it places jobs on the machines of a cluster, and begins those again that died with one.
-
-"Ray: A Distributed Framework for Emerging AI Applications" (Moritz et al., OSDI 2018,
-https://arxiv.org/abs/1712.05889). The study's folder and its data are on a disk that all machines see.
+"""Ray as the engine of a study, whose folder and data are on a disk that all machines see: "Ray: A Distributed
+Framework for Emerging AI Applications" (Moritz et al., OSDI 2018, https://arxiv.org/abs/1712.05889).
 """
 
 from __future__ import annotations
@@ -15,12 +13,7 @@ from goal_analysis.study.engine import ATTEMPTS, Job
 
 
 class RayCluster:
-    """Jobs as tasks of Ray, one CPU each.
-
-    Args:
-        address: of the head; None where ``RAY_ADDRESS`` says it, or a cluster of this machine alone is begun.
-        gpus: of a job, also a part of one; by default one where the cluster has any. A job sees its own.
-    """
+    """Jobs as tasks of Ray, with a CPU and so many GPUs each, also a part of one; by default one where any are."""
 
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
         told = {name: value for name, value in os.environ.items() if name.startswith("GOAL_ANALYSIS_")}

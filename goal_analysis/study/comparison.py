@@ -15,15 +15,11 @@ COLUMNS = ("objective", "seeds", "mean", "deviation", "difference", "interval")
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A comparison of objectives over seeds.
+    """Objectives over seeds, a row of the table each, the best mean first.
 
-    Args:
-        table: a row an objective, the best mean first, with ``objective``, ``seeds`` (those with a number), ``mean``,
-            ``deviation`` (of a sample, n − 1), and against the baseline over the ``common`` seeds, of ``of`` that
-            either was run with: ``difference``, ``low``, ``high`` and the interval's ``level``. What is not known is
-            NaN, as those are in the baseline's own row.
-        baseline: the objective that the others are compared with.
-        metric: what was measured.
+    The columns are ``objective``, ``seeds`` (those with a number), ``mean``, ``deviation`` (of a sample, n − 1), and
+    against the baseline over the ``common`` seeds, of ``of`` that either was run with, ``difference``, ``low``,
+    ``high`` and the interval's ``level``; what is not known is NaN.
     """
 
     table: pd.DataFrame
@@ -82,17 +78,12 @@ def markdown_table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 
 def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str = "rsum") -> Comparison:
-    """Compare objectives by a number of their runs, by objective and seed; seeds are paired, so the runs are of one
-    study.
+    """Compare objectives by a number of their runs, by objective and seed; seeds are paired.
 
-    The interval is Student's of the paired differences, at the level of `adjusted_for`; it leaves out zero exactly
-    where Holm's method calls the difference one. So it answers whether there is a difference, for the table as a whole;
-    all intervals together do not hold their means with 95 %. Differences that are the same number over all seeds have
-    an interval of that number alone. Below four common seeds there is none. A number that is not finite is none, and a
-    run that failed has none: the seed is left out of both, and the sentence says of how many.
-
-    Raises:
-        ValueError: no such baseline, or an objective without a run.
+    Intervals are Student's of the paired differences, at the level of `adjusted_for`: one leaves out zero exactly where
+    Holm's method calls the difference one. They answer that for the table; together they do not hold their means with
+    95 %. Below four common seeds there is none. A seed without a finite number, as of a run that failed, is left out of
+    both. No such baseline, and an objective without a run, are ValueErrors.
 
     >>> a, b = {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}, {0: 5.0, 1: 5.0, 2: 6.0, 3: 8.0}
     >>> compare({"a": a, "b": b}, "a").statements()

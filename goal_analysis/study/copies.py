@@ -19,8 +19,8 @@ POINTS, CLOSE = 24, 1e-9  # at which weights are compared, and how close they ar
 
 @dataclass(frozen=True, eq=False)
 class Signature:
-    """What decides whether two objectives are one: how every term aggregates, direction, similarity, reduction, anchors
-    and kinks, for no point is a witness of a margin that differs a little; and the weights at random points.
+    """What decides whether two objectives are one: all but the weights, and these at random points; kinks too, for no
+    point is a witness of a margin that differs a little.
     """
 
     rest: tuple[object, ...]
@@ -52,15 +52,7 @@ class Signature:
         return cls(rest, found / (np.abs(found).max(initial=0) or 1.0))
 
     def same_as(self, other: Signature) -> bool:
-        """Whether one is a multiple of the other, as floats at random points say.
-
-        >>> import goal_analysis as ga
-        >>> double = ga.PairWeights(name="double", positive=2 - 2 * s_p, negative=2 * s_n)
-        >>> pairs = ("linear", double, "constant")
-        >>> linear, twice, constant = (Signature.of(ga.recombine("nca/linear", pair=pair)) for pair in pairs)
-        >>> linear.same_as(twice), linear.same_as(constant)
-        (True, False)
-        """
+        """Whether one is a multiple of the other, as floats at random points say."""
         alike = self.rest == other.rest and self.weights.shape == other.weights.shape
         return alike and bool((np.abs(self.weights - other.weights) <= CLOSE).all())
 

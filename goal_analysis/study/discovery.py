@@ -1,18 +1,12 @@
 """Discovery: a space of objectives, of which a trial takes a loss, or draws formulas of weights and a mining.
 
-    P⁻(s_n) = f(s_n),  P⁺(s_p) = f(−s_p),  with f a formula of how hard a pair is, of its own for either side:
-        1,  ((1 + v)/2)^a,  [v]₊^a − [−v]₊^a,  σ(k·(v − c)),  exp(k·v),  1 + b·v + c·v²
-    T(s_p, s_n) =  1,  σ(τ·(s_n − s_p + m)),  exp(τ·(s_n − s_p)),  σ(β⁻·s_n − β⁺·s_p + m) with scales apart, which are
-        those of softmax mining where that is drawn, or σ's twin: a function of U = ∫P⁻ds_n − ∫P⁺ds_p
+Pair weights are P⁻ = f(s_n) and P⁺ = f(−s_p), with f a formula of how hard a pair is, of its own for either side. T =
+σ(β⁻·s_n − β⁺·s_p + m) with the scales of softmax mining beside constant pair weights is hardness-weighted InfoNCE.
+Numbers have three digits and exponents are quarters, so that formulas are short, and alike ones equal.
 
-Mining goes from the hardest negative over the k hardest, semi-hard ones and softmax at temperatures of its own to all
-negatives and their mean. Numbers have three digits and exponents are quarters, so that formulas are short, and alike
-ones equal. Hardness-weighted InfoNCE is T with scales apart beside constant pair weights.
-
-What was found is made simple by trials of the search's own kind, of the same seed on the same fold. Each leaves out a
-part or a constant, fits the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against
-what the steps before have left, a refit if it gains. So the whole costs more than one step; how much is measured over
-fresh seeds, where what is left stands beside the winner.
+What was found is made simple by trials of the same seed on the same fold. Each leaves out a part or a constant, fits
+the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against what the steps before have
+left, a refit if it gains; the whole costs more, which is measured over fresh seeds.
 """
 
 from __future__ import annotations
@@ -56,11 +50,7 @@ FIRST = (
 
 
 def any_objective(losses: Mapping[str, Objective]) -> Grammar:
-    """The whole space: the losses with their scales, and all that formulas, a mining and a direction make.
-
-    The grammar raises NoTwin where the triplet weight is to be a twin beside pair weights that have none, and
-    ValueError where no objective can have the parts.
-    """
+    """The losses with their scales, and all that formulas, a mining and a direction make; NoTwin or ValueError."""
     scales = {name: own_scales(loss) for name, loss in losses.items()}
 
     def grammar(trial: BaseTrial, training: TrainingOptions) -> tuple[Objective, TrainingOptions]:
@@ -194,9 +184,7 @@ class Step:
 
 
 def simplify(driver: Driver, search: Search, winner: FrozenTrial) -> tuple[list[Step], FrozenTrial]:
-    """Run the steps that are not done, from the best trial of a search that has ended; give them, and the trial that is
-    left.
-    """
+    """Run the steps that are not done, from the best trial of a search that has ended; give them, and what is left."""
     steps: list[Step] = []
     left, best = winner, float(winner.value or 0.0)
     for what, change in _changes(winner):

@@ -83,11 +83,9 @@ def best_rsum(folder: Path) -> float:
 
 
 class Driver:
-    """The one process that drives a study; in its context, it has the study's folder for itself.
+    """The one process that drives a study; in its context it has the folder for itself, or a RunError says who has.
 
-    It makes ``at_once`` runs at once, by default as many as the engine has places, and says a line for every run that
-    ended. On leaving the context the engine is closed. Where another process drives a study in the folder, entering is
-    a RunError.
+    It makes ``at_once`` runs at once, by default as many as the engine has places, and says a line for each that ended.
     """
 
     def __init__(
@@ -130,13 +128,9 @@ class Driver:
         ended: Callable[[Job, Failure | None], None] = lambda job, failure: None,
         watch: Callable[[Job], str] = lambda job: "",
     ) -> list[Failure]:
-        """Run the jobs that are not done, in their order; the next is asked for when there is room. One that fails does
-        not stop the others.
+        """Run the jobs that are not done, asking for the next when there is room; one that fails stops no other.
 
-        Args:
-            jobs: which.
-            ended: is handed every job that ended, and its failure if it failed; jobs that were done before, too.
-            watch: is asked about every running job again and again; a text ends the job, and is the reason why.
+        ``ended`` is handed every job with its failure, also those done before; a text of ``watch`` ends a running job.
         """
         coming, running = iter(jobs), list[Job]()
         reasons: dict[Job, str] = {}
@@ -198,9 +192,7 @@ Data = Mapping[str, Mapping[str, Any]]  # tables ``[data]`` of experiments, by t
 
 
 def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
-    """The job that trains an experiment in a folder, where it is written down, or goes on with it there; a RunError
-    where the folder holds a run of another experiment, or a damaged one.
-    """
+    """The job that trains an experiment in a folder, or goes on; a RunError where another or a damaged run is there."""
     if (folder / RUN).exists():
         check_same(folder, experiment)
     declared = folder / DECLARED
@@ -211,9 +203,7 @@ def run_job(name: str, experiment: Experiment, folder: Path) -> Job:
 
 
 def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -> dict[tuple[str, int], Job]:
-    """The jobs that train experiments over the seeds 0 to ``seeds`` − 1, by name and seed; a ValueError where two names
-    would have one folder, or a folder holds a run of another experiment.
-    """
+    """The jobs by name and seed, 0 to ``seeds`` − 1; a ValueError where two share a folder, or another run has it."""
     where = {name: folder / inner for name, inner in folder_names(experiments).items()}
     return {
         (name, seed): run_job(f"{name}, seed {seed}", replace(experiment, seed=seed), where[name] / f"seed-{seed}")
@@ -225,9 +215,7 @@ def seed_jobs(folder: Path, experiments: Mapping[str, Experiment], seeds: int) -
 def by_seed(
     jobs: Mapping[tuple[str, int], Job], measured: Callable[[Path], float] = best_rsum
 ) -> dict[str, dict[int, float]]:
-    """What was measured, by name and seed, of the jobs that are done, without names that have none; a RunError where
-    data have changed between the runs, or a result is not what a run writes.
-    """
+    """What was measured of the jobs that are done; a RunError where data have changed between, or one is damaged."""
     done = {run: job.folder for run, job in jobs.items() if job.done}
     first: dict[str, tuple[Path, str]] = {}
     for folder in done.values():

@@ -1,7 +1,6 @@
-"""Engines run jobs: a job is submitted, waited for and may be cancelled. A job is a call of ``goal-analyze``.
+"""Engines run jobs, which are calls of ``goal-analyze``, and end with the process that submitted them.
 
-`LocalProcesses` forks jobs from a server that has everything imported, where the system can fork: importing takes as
-long as a short run. A job ends with the process that submitted it, however that ends.
+`LocalProcesses` forks them from a server that has everything imported: importing takes as long as a short run.
 """
 
 from __future__ import annotations
@@ -95,13 +94,7 @@ class Engine(Protocol):
 
 
 class LocalProcesses:
-    """Jobs in processes of this machine.
-
-    Args:
-        threads: of each.
-        devices: as ``CUDA_VISIBLE_DEVICES`` names them; each job sees one of those that the fewest see. None where jobs
-            see what this process does; by default all CUDA devices.
-    """
+    """Jobs in processes of this machine, each on one of the devices, as ``CUDA_VISIBLE_DEVICES`` names them."""
 
     def __init__(self, threads: int = 1, devices: Sequence[str] | None = None) -> None:
         self.threads, self.devices = threads, _devices() if devices is None else tuple(devices)

@@ -52,9 +52,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """An image with its first captions, or a caption with its first images, most similar first; and the first right
-    one, where it is behind them.
-    """
+    """An image with captions, or a caption with images, most similar first; and the first right one, if behind."""
 
     asked: Shown
     found: tuple[Shown, ...]

@@ -1,7 +1,6 @@
 """Scales: the numbers that are tuned before an objective is compared, its own and those of how it is trained.
 
-Its own are those of its mining, its triplet weight, and a loss's outer and inner functions; the numbers of prescribed
-pair weights are what the objective is, and stay. Those of the training are the same for all objectives.
+The numbers of prescribed pair weights are what the objective is, and stay.
 """
 
 from __future__ import annotations
@@ -42,11 +41,7 @@ class Scale:
     whole: bool = False  # whether it is a whole number
 
     def at(self, share: float) -> float | int:
-        """The value at a share of the range, from 0 to 1.
-
-        >>> Scale("tau", 10, 1, 100).at(0.5)
-        10.0
-        """
+        """The value at a share of the range, from 0 to 1."""
         low, high = self.low, self.high
         value = low * (high / low) ** share if self.logarithmic else low + (high - low) * share
         return round(value) if self.whole else float(f"{value:.4g}")
@@ -59,11 +54,7 @@ class Scale:
 
 
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
-    """The scales of the training that are tuned, and those of the objective; the learning rate where there are none.
-
-    What is ``tuned`` are names among `TUNED`; another one is a ValueError. Own values are in the middle of the ranges,
-    but for the epochs, of which they are the most.
-    """
+    """The scales among `TUNED`, own values in the middle (epochs at most); the learning rate where there are none."""
     for name in tuned:
         if name not in TUNED:
             raise ValueError(f"tune: got {name!r} but expected one of {one_of(TUNED, name)}")
@@ -100,10 +91,9 @@ def trained_with(training: TrainingOptions, values: Mapping[str, float | int]) -
 def own_scales(objective: Objective) -> tuple[Scale, ...]:
     """The scales of an objective.
 
-    A scale of softmax mining is looked for from a third to three times of its value. So is a positive hyperparameter
-    that aggregates read, such as the scale of InfoNCE. Another positive hyperparameter is looked for from a tenth to
-    three times of its value. A triplet weight that equals the mining's scale moves with it. A margin is looked for
-    from 0 to twice its value, and up to 0.2 at least if it is not negative.
+    What aggregates read, as the scale of InfoNCE or of softmax mining, is looked for from a third to three times of its
+    value, another positive number from a tenth. A triplet weight that equals the mining's scale moves with it. A margin
+    is looked for from 0 to twice its value, and up to 0.2 at least if it is not negative.
     """
     found, bound = [], None
     name, numbers = _mining_of(objective)
@@ -140,12 +130,7 @@ def _mining_of(objective: Objective) -> tuple[str, Mapping[str, float | int]]:
 
 
 def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective:
-    """The objective with these values of `scales_of`; those of the training among them are none of the objective's.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> scaled(info_nce_loss, {"tau": 20.0, "training.learning_rate": 0.001}).values()
-    {tau: 20}
-    """
+    """The objective with these values of `scales_of`; those of the training among them are none of the objective's."""
     settings = {name: value for name, value in values.items() if not name.startswith((OF_TRAINING, OF_MINING))}
     mined = {name.removeprefix(OF_MINING): value for name, value in values.items() if name.startswith(OF_MINING)}
     if mined:
@@ -163,10 +148,7 @@ def scaled(objective: Objective, values: Mapping[str, float | int]) -> Objective
 
 
 def points(scales: Sequence[Scale], budget: int) -> list[dict[str, float | int]]:
-    """So many trials' values of one scale or more: an objective's own, then such as fill the ranges.
-
-    They are of one scrambled Sobol sequence, so that objectives try the same values of the scales that they share.
-    """
+    """An objective's own values, then such as fill the ranges, of one Sobol sequence for all objectives."""
     own = {s.name: s.own for s in scales}
     if budget == 1:
         return [own]

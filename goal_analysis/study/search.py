@@ -1,12 +1,10 @@
 """A search: a sampler draws trials from a grammar; all train a few epochs, and the promising ones all epochs.
 
-Optuna's tree-structured Parzen estimator draws from what earlier trials reached ("Algorithms for Hyper-Parameter
-Optimization", Bergstra et al., NeurIPS 2011), and keeps them in a journal, the driver's own ("Optuna: A Next-generation
-Hyperparameter Optimization Framework", Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902). Successive halving
-ends trials ("A System for Massively Parallel Hyperparameter Tuning", Li et al., MLSys 2020,
+Optuna's tree-structured Parzen estimator draws ("Algorithms for Hyper-Parameter Optimization", Bergstra et al., NeurIPS
+2011; Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902). Successive halving ends trials (Li et al., MLSys 2020,
 https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended. A
-copy of an earlier objective up to a factor, and what cannot be made or was not asked for, is not run and does not
-count. A trial trains on a fold of every data set in turn: the mean RSUM counts, and rungs are epochs on the first.
+copy up to a factor is not run and does not count. A trial trains on a fold of every data set in turn: the mean RSUM
+counts.
 """
 
 from __future__ import annotations
@@ -128,10 +126,7 @@ class Search:
         return sum(t.state is TrialState.PRUNED for t in self.trials)
 
     def jobs(self) -> Iterator[Job]:
-        """Every trial that was not pruned, as a job: first those that have begun, then new ones that are drawn.
-
-        Each has a sampler of its own, so that a search that goes on draws as if it had not been interrupted.
-        """
+        """Every trial that was not pruned: those that have begun, then new ones, each with a sampler of its own."""
         for parameters in self.first:
             self.study.enqueue_trial(dict(parameters), skip_if_exists=True)
         for begun in self.study.get_trials(states=(TrialState.RUNNING, TrialState.COMPLETE)):
@@ -294,9 +289,7 @@ class Search:
 
 
 def storage(driver: Driver) -> JournalStorage:
-    """The journal in a driver's folder, without a last line that a killed process did not finish; a RunError where it
-    is not what was written, an OSError where the folder cannot be written.
-    """
+    """The journal in a driver's folder, without a last line that was not finished; a RunError where it is damaged."""
     path = driver.folder / JOURNAL
     with suppress(FileNotFoundError), path.open("rb+") as file:
         file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,9 +1,8 @@
 """Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
-What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it. What counts is
-the comparison on dev over seeds that no search has seen, and that on other data, which nothing was chosen on. A study
-tunes objectives that somebody thought of, from their own values on evenly; a discovery has one search more, in a space
-of objectives, and all its searches learn from what they tried. The same call goes on after any end.
+What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it: what counts is
+the comparison on dev over seeds that no search has seen, and on other data. A study tunes from own values on evenly; a
+discovery has one search more, in a space of objectives. The same call goes on after any end.
 """
 
 from __future__ import annotations
@@ -57,9 +56,7 @@ def tuning_of(
     tuned: Collection[str] = TUNED,
     samples: bool = False,
 ) -> Search:
-    """The search that tunes an objective: at its own values first, then at such as fill the ranges of its scales, or as
-    a sampler draws.
-    """
+    """The search that tunes an objective, at its own values first, then evenly over its scales, or by a sampler."""
     scales = scales_of(objective, setting.base.training, tuned)
     space = json_text({"objective": setting.write(objective), "scales": [asdict(s) for s in scales]})
     first = points(scales, 1 if samples else budget)
@@ -98,14 +95,9 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a study found.
-
-    Args:
-        contenders: the best of every search; of one in a space the best few, and the best one made simple.
-        steps: of making it simple.
-        comparisons: over the seeds, on dev, by the name of the data; those that were searched on first.
-        trials: of all searches, a row each, with ``search``, ``state``, ``rsum`` and what was drawn.
-        failures: what did not come to an end.
+    """What a study found: the best of every search (of one in a space the best few, and one made simple by ``steps``),
+    comparisons on dev by the name of the data, and a row a trial with ``search``, ``state``, ``rsum`` and what was
+    drawn.
     """
 
     contenders: tuple[Contender, ...]
@@ -145,18 +137,10 @@ def run_study(
 ) -> Outcome:
     """Search, compare, and write what was found into the driver's folder: new, or one where the same study was begun.
 
-    More objectives, more seeds or larger budgets go on with a study; another experiment, other data or another
-    objective under a known name are a RunError. Where no run of the first search came to an end, that is a ValueError.
-
-    Args:
-        driver: of the study.
-        searches: of one setting, one an objective; differences are to the first.
-        seeds: of the comparison, 0 to ``seeds`` − 1, none of which a search has used.
-        also_on: other data that the same are compared on, where nothing was chosen.
-        probe_steps: the comparison's runs log statistics of the weights every so many steps; 0 for none, and by default
-            as the experiment says. A study that was begun goes on with its own.
-        found: a search in a space of objectives.
-        finalists: how many of it are compared.
+    Differences are to the first of the searches; ``also_on`` are data where nothing was chosen, and of ``found``, a
+    search in a space of objectives, so many ``finalists`` are compared. More objectives, seeds or budget go on with a
+    study; another experiment, data or objective under a known name is a RunError, a first search without an end a
+    ValueError.
     """
     setting, folder = searches[0].setting, driver.folder
     every = [*([found] if found else []), *searches]

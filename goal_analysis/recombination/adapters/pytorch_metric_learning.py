@@ -1,7 +1,6 @@
-"""Objectives under the call of pytorch-metric-learning's losses.
+"""Objectives under the call of pytorch-metric-learning's losses; all rows are anchors, whatever ``anchors`` says.
 
-The embeddings are the anchors; the candidates are ``ref_emb``, or the embeddings themselves, none compared with itself.
-Whether the columns of an objective are anchors too (``anchors``) is not asked here, as in every loss of the library.
+The candidates are ``ref_emb``, or the embeddings themselves, none compared with itself.
 """
 
 from __future__ import annotations

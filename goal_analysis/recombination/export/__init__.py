@@ -55,16 +55,8 @@ PYTHON: Mapping[str, str] = {
 def export(objective: GradientObjective | Objective, name: str | None = None, way: str = "dense") -> str:
     """The text of a Python file that trains with an objective and needs torch alone; see `goal_analysis.export`.
 
-    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way,
-    to the last bit. Run as a program it checks itself.
-
-    Raises:
-        ValueError: a name that is no identifier; another way; a selection or direction without a source that can be
-            read, or one that needs more than torch.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> "class InfoNce(nn.Module):" in export(info_nce_loss)
-    True
+    It is cut from the engine's source, so that on a CPU its gradients are those of the objective by the same way, to
+    the last bit. A name, a way, a selection or a direction that cannot be exported is a ValueError.
     """
     module = objective if isinstance(objective, GradientObjective) else GradientObjective(objective)
     value = module.objective
@@ -265,9 +257,7 @@ def _one_line(text: str) -> str:
 
 
 def tensor_lines(f: Formula, names: Sequence[str], like: str) -> tuple[list[str], str]:
-    """Assignments and the expression that compute what a formula computes from inputs of these names, operation for
-    operation; a constant gets the shape of the tensor ``like``.
-    """
+    """Assignments and the expression that compute a formula of these names; a constant gets the shape of ``like``."""
     lines, stopped = _lines(f.stopped.program, list(names), "d")
     stopped = [text if _is_number(text) else f"({text}).detach()" for text in stopped]
     more, (value,) = _lines(f.whole.program, [*names, *stopped], "z")

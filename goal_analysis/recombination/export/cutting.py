@@ -1,7 +1,4 @@
-"""Source code cut out of modules: some definitions with all that they use, in an order for one file.
-
-Modules of the package, and those of a user's own selections and directions, are followed; other imports are kept.
-"""
+"""Source code cut out of modules: definitions with all that they use, in order; other packages are imported."""
 
 from __future__ import annotations
 
@@ -40,13 +37,8 @@ class Piece:
 
 @dataclass
 class Cutting:
-    """Definitions that were cut so far.
-
-    Args:
-        known: what expressions always are, such as ``side.selection``; ``...`` is anything but None. Branches that
-            never run are left out.
-        read: the fields of the engine's values that are read; the others are left out.
-        own: modules that are followed besides those of the package.
+    """Definitions that were cut so far, without branches that what is ``known`` decides (``...`` is anything but None),
+    and without the fields that are not ``read``; ``own`` are modules followed besides the package's.
     """
 
     known: Mapping[str, Any]

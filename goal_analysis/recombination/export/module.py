@@ -1,7 +1,4 @@
-"""What an exported file has besides formulas and the engine: the module that trains, and its check.
-
-Both are cut as the engine is. The names in capitals are what a file states of its objective.
-"""
+"""What an exported file has besides formulas and the engine, cut as that is: the module that trains, and its check."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pages of HTML, each one file that needs no network: on training runs, on objectives, and on a data set.
-
-`runs` reads the runs; `objectives` and `goal_analysis.study.gallery` say what the page says of them.
-"""
+"""Pages of HTML, each one file that needs no network: on training runs, on objectives, and on a data set."""
 
 from __future__ import annotations
 
@@ -66,11 +63,8 @@ def report(
     queries: int = QUERIES,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on the runs in these folders, or in folders below them, and the command that made it.
-
-    Differences are to the baseline: the label of a group, or the name that its experiment alone has, which in a study
-    is the objective's before it was tuned; by default the first. 0 queries make no gallery. A ValueError says what is
-    wrong where no run can be read, or that no group is called as the baseline.
+    """The page on the runs in these folders, or below them; differences are to the baseline, the label of a group or
+    its objective's name before tuning, by default the first. No readable run and no such baseline are ValueErrors.
     """
     groups, faults = gather_runs(paths)
     if not groups:
@@ -170,12 +164,8 @@ def explore(
     labels: Path | None = None,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on objectives: their lines, or what they are called, and what makes an objective of one of these.
-
-    A batch is in ``.npy`` files: one of shape ``(2, pairs, dim)``, images and texts; or two of ``(pairs, dim)``, row i
-    of the one belonging to row i of the other; or one of ``(embeddings, dim)`` with labels, a ``.npy`` of whole numbers
-    or a text with a label a line. Another shape, a number that is not finite and a label too few are ValueErrors; the
-    command is what made the page.
+    """The page on objectives, each with a batch: ``.npy`` files of shape ``(2, pairs, dim)``, twice ``(pairs, dim)``,
+    or ``(embeddings, dim)`` with labels, a ``.npy`` or a text with one a line. What does not fit is a ValueError.
     """
     laid = _batch(files, labels) if files else None
     return written(

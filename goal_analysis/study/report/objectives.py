@@ -87,12 +87,7 @@ def _line(text: str, settings: Sequence[str]) -> dict[str, Any]:
 
 
 def mathml(formula: sp.Expr | str) -> Markup:
-    """A formula, or LaTeX, as MathML, which browsers typeset themselves.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_p
-    >>> mathml(1 - s_p)
-    Markup('<math ...><mrow><mn>1</mn><mo>&#x02212;</mo><msub><mi>s</mi><mi>p</mi></msub></mrow></math>')
-    """
+    """A formula, or LaTeX, as MathML, which browsers typeset themselves."""
     converted = convert(formula if isinstance(formula, str) else latex(formula))
     # Browsers leave out every mathvariant but one, and 0.5·1[x > 0] would read as 0.51.
     return Markup(converted.replace('<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>"))

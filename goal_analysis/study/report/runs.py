@@ -66,8 +66,7 @@ class Group:
 def compared_groups(groups: Sequence[Group], baseline: str | None = None) -> list[list[Group]]:
     """The groups of `gather_runs`, in parts whose runs may be paired by seed; the baseline's group decides first.
 
-    On the same data, they are the groups of one study, which `goal_analysis.study.driver.seed_jobs` put side by side,
-    or their experiments are the same but for name, objective, learning rate and seed.
+    On the same data, they are those of one study, or equal but for name, objective, learning rate and seed.
     """
     parts: list[list[Group]] = []
     for group in sorted(groups, key=lambda one: one.label != baseline):

@@ -17,14 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TopK:
-    """The k largest.
-
-    Args:
-        k: how many; from the number of members on it is all of them.
-
-    Raises:
-        ValueError: k is not at least 1.
-    """
+    """The k largest, of fewer members all of them; k is at least 1."""
 
     k: int = 5
     name: ClassVar[str] = "top_k"

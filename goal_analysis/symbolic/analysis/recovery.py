@@ -1,8 +1,8 @@
 """The loss back from its weights, and the triplet weight that would make weights integrable.
 
 With the potential U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T; where T = f(a·U + b),
-that is F/a with F′ = f. A triplet weight T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the affine
-function of U agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1.
+that is F/a with F′ = f. A T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the affine function of U
+agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1.
 """
 
 from __future__ import annotations
@@ -129,11 +129,9 @@ class NoTwin(ValueError):
 
 
 def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
-    """The profile g(u) of the tangent twin, and the potential U: its triplet weight is g(U).
+    """The profile g(u) of the tangent twin, whose triplet weight is g(U), and the potential U.
 
-    Raises:
-        NoTwin: no closed potential, or T is constant or no function of one scalar argument, or U is flat at the
-            centre.
+    `NoTwin`: no closed potential, T constant or no function of one scalar argument, or U flat at the centre.
 
     >>> from goal_analysis.symbolic.language.primitives import sigmoid
     >>> from goal_analysis.symbolic.weight import Factors

@@ -1,4 +1,4 @@
-"""Aggregators of the last axis, of which ``members`` are meant, with their mining weights.
+"""Aggregators of the last axis, of which the boolean ``members`` are meant, with their mining weights.
 
 An empty set aggregates to zero with weights of zero, so that nothing in it is NaN. Among equal values the first is the
 largest, or the smallest. At a kink [x]₊ has the slope ½, as in the formulas.

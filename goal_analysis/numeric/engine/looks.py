@@ -59,7 +59,7 @@ class Look:
     shared: bool  # exponentials need no shift
     weight: Tensor | None = None  # what mining is multiplied with; a column per x_p of enumerated negatives
     x: Tensor | None = None  # x_p in columns, where negatives are enumerated
-    mining: Tensor | None = None  # with it
+    mining: Tensor | None = None  # its weights
     pulled: Tensor | None = None  # Σ T⁺ over the negatives, of every x_p
 
     @classmethod

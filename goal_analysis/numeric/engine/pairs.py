@@ -200,7 +200,7 @@ class Tile:
 
     down: slice  # its rows
     across: slice  # its columns
-    anchors: list[slice]  # of each axis
+    anchors: list[slice]  # of each axis, those of the tile
     parts: list[tuple[Tensor, Tensor]]  # of each axis, which slots of its anchors stand here, and where, flattened
 
     def mask(self, matrix: Tensor, value: float) -> None:

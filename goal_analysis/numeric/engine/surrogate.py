@@ -29,7 +29,7 @@ def quick_surrogate(
     column_ids: Tensor | None = None,
     rank: Rank | None = None,
 ) -> Tensor | None:
-    """The surrogate without a matrix of scores, or None where there is no such way.
+    """The surrogate without a matrix of scores, or None where there is no such way; all ways agree up to rounding.
 
     x has the shape ``(rows, dim)``, y ``(columns, dim)``. Equal ids match; without column ids column i comes with row
     i. A rank does its part where there is much to do; else all ranks do all.

@@ -258,7 +258,7 @@ def stand_in() -> torch.nn.Module:
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
-    """A loss, from a class if it is one, with the settings of its call, a value for all that has none and is no input.
+    """A loss, from a class if it is one, and its settings: a value for every parameter without one that is no input.
 
     What is learned is a tensor with a gradient. A class that fails and a stray setting raise `UnmeasurableLoss`.
     """

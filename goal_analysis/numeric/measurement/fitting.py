@@ -77,7 +77,7 @@ def fit(
 ) -> tuple[float, ...]:
     """The values with the smallest distance found, from ``start`` and the defaults, or from many places around these.
 
-    The search ends with steps of ``last``; it is ``polished`` to all digits.
+    The search ends with steps of ``last``, and with all digits where it is ``polished``.
     """
     coordinates = [coordinate(h) for h in knobs]
 

@@ -41,7 +41,7 @@ class Batches:
         return found
 
     def on_hardest(self) -> tuple[float, ...]:
-        """Of the pull on the farthest positive, of the push on the closest negative; NaN where it has but one."""
+        """The share of pull on the farthest positive, of push on the closest negative; NaN where there is but one."""
         whole, found = self.gradients.triu(1).abs().sum().item(), []
         anchors = next(iter(self.arrangement.readings.values()))
         for of_anchors, sign in zip(anchors.unbind(1), (-1, 1), strict=True):

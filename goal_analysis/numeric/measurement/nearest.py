@@ -60,13 +60,13 @@ class Neighbour:
 
     loss: Objective  # its name says where its mining was exchanged
     settings: dict[str, float] = field(default_factory=dict)  # those that change nothing stay near their defaults
-    factor: float = float("nan")  # of its weights; negative for a loss that is reversed
+    factor: float = float("nan")  # k, what its weights are multiplied by; negative if reversed
     exchanged: bool = False  # reversed by taking positives for negatives
     distance: float = float("nan")  # on one triplet, 0 to 1
     on_batches: float = float("nan")  # NaN for those that are not the plane's nearest
     anchors: str = ""  # which vectors of a batch are its anchors
     ties: tuple[str, ...] = ()  # other losses with the same weights, by name
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))  # on batches or else the plane, times factor
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))  # on batches or else the plane, times k
     problem: str = ""  # why it could not be fitted; all else is empty then
 
     @property

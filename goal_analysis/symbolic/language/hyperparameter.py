@@ -89,7 +89,7 @@ def interval_text(domain: sp.Interval) -> str:
 def resolve(
     hyperparameters: Iterable[Hyperparameter], settings: Mapping[str, float], owner: str
 ) -> dict[sp.Symbol, sp.Expr]:
-    """The value of every symbol, from ``settings`` or by default; a wrong name or value is the ``owner``'s ValueError."""
+    """The value of every symbol, from ``settings`` or by default; a ValueError begins with the ``owner``."""
     known = {h.name: h for h in hyperparameters}
     for name, value in settings.items():
         if name not in known:

@@ -152,13 +152,9 @@ def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
     if factors is None or closed is None:
         raise NoTwin(f"{field.name}: got a field without a closed potential U but expected separable weights")
     for z, profile, t in profiles(factors.triplet):
-        slope_z, slope_u = (_slope_at_centre(e) for e in (z, closed))
+        slope_z, slope_u = (simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE)) for e in (z, closed))
         if slope_u != 0 and slope_z != 0:
             a = slope_z / slope_u
             argument = sp.expand(a * u + z.subs(CENTRE) - a * closed.subs(CENTRE))
             return profile.subs(t, argument), closed
     raise NoTwin(f"{field.name}: got the triplet weight {factors.triplet} but expected f(z(s_p, s_n))")
-
-
-def _slope_at_centre(e: sp.Expr) -> sp.Expr:
-    return simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE))

@@ -163,7 +163,9 @@ class _Kinks:
         """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both."""
         jumps = []
         for distance in APART:
-            sides = [self.weights.run(MULTIPRECISION, *_moved(here, place, d)) for d in (distance, -distance)]
+            sides = [
+                self.weights.run(MULTIPRECISION, *_at(here, place, here[place] + d)) for d in (distance, -distance)
+            ]
             jumps.append([up - down for up, down in zip(*sides, strict=True)])
             if not all(mpmath.isfinite(x) for x in jumps[-1]):
                 return None
@@ -195,7 +197,3 @@ def _number(x: sp.Expr) -> Any:
 
 def _at(point: Sequence[Any], place: int, x: Any) -> list[Any]:
     return [*point[:place], x, *point[place + 1 :]]
-
-
-def _moved(point: Sequence[Any], place: int, by: Any) -> list[Any]:
-    return _at(point, place, point[place] + by)

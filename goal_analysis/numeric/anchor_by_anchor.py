@@ -1,7 +1,6 @@
 """The loss of a batch in plain loops over directions and anchors: what verification holds the engine against.
 
-It shares nothing with the engine: no mask, no padding, no chain rule. Every anchor's pairs are looked up one after the
-other, an aggregator is its own formula on as many values as there are, and the gradient is autograd's.
+It shares nothing with the engine: no mask, no padding, no chain rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +27,12 @@ Own = tuple[Tensor, Tensor]  # the similarity of the term's own positive, and wh
 
 @dataclass(frozen=True, eq=False)
 class AnchorByAnchor:
-    """The loss L of a batch and ∂L/∂S by autograd, in float64, with the sizes of what both are summed from.
-
-    ``value_scale`` is |L| + Σ|s·∂L/∂s| over pairs, directions, terms and sides; ``gradient_scale`` is the largest sum
-    of magnitudes at one place of ∂L/∂S.
-    """
+    """L and ∂L/∂S of a batch by autograd, in float64, with the sizes of what both are summed from."""
 
     value: Float[Tensor, ""]
     gradient: Float[Tensor, "rows columns"]
-    value_scale: float
-    gradient_scale: float
+    value_scale: float  # |L| + Σ|s·∂L/∂s| over pairs, directions, terms and sides
+    gradient_scale: float  # the largest sum of magnitudes at one place of ∂L/∂S
 
 
 def anchor_by_anchor(
@@ -46,11 +41,7 @@ def anchor_by_anchor(
     matches: Matches,
     settings: Mapping[str, float | int] | None = None,
 ) -> AnchorByAnchor:
-    """The loss of a batch and its gradient by the scores, one anchor after the other.
-
-    Among equal values the first is the largest, or the smallest; every other aggregator is its formula, with what is
-    detached detached.
-    """
+    """L and ∂L/∂S, one anchor after the other; among equal values the first is the largest, or the smallest."""
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)
     carried = s.new_zeros(matches.shape) if matches.carried is None else matches.carried.to("cpu", torch.float64)

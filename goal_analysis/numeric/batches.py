@@ -16,21 +16,13 @@ DIM, DIM_OF_VIEWS = 8, 32  # of the made-up embeddings, and of those of features
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Two sets of embeddings and which of them match.
-
-    Args:
-        name: how tables call it.
-        rows: unit embeddings of the rows of the score matrix, shape ``(rows, dim)``, float64.
-        columns: unit embeddings of its columns, shape ``(columns, dim)``, float64.
-        matches: which pairs are positives and which negatives.
-        one_set: whether rows and columns are the same embeddings, which never happens with proxies.
-    """
+    """Two sets of unit embeddings and which of them match."""
 
     name: str
     rows: Float[Tensor, "rows dim"]
     columns: Float[Tensor, "columns dim"]
     matches: Matches
-    one_set: bool = False
+    one_set: bool = False  # rows and columns are the same embeddings; never with proxies
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -83,18 +75,10 @@ BATCHES = (
 def features_batches(directory: str | Path, split: str, batches: int = 3, images: int = 12) -> list[Batch]:
     """Two views of the features of some images as unit embeddings, one row a caption where captions exist.
 
-    A view of a row is the mean of the image's regions with random weights, or its features times random weights,
-    through one random linear map. The features are standardised over the images of a batch.
-
-    Args:
-        directory: holds ``{split}_ims.npy`` of shape ``(images, features)`` or ``(images, regions, features)``, and,
-            where captions exist, ``{split}_caps.txt`` with as many lines for one image as for another.
-        split: such as ``"dev"``.
-        batches: how many are taken at most, from places spread over the split.
-        images: how many are in each, at least two; as many as there are where there are fewer.
-
-    Raises:
-        FileNotFoundError, ValueError: naming the file, and the row where there is one.
+    A view of a row is the mean of its regions, or its features, with random weights, through one random linear map of
+    features standardised over the batch. ``directory`` holds ``{split}_ims.npy`` of shape ``(images, features)`` or
+    ``(images, regions, features)`` and perhaps ``{split}_caps.txt``, as many lines an image; errors name the file and
+    the row. At most ``batches`` of at least two ``images`` are spread over the split.
     """
     file = Path(directory) / f"{split}_ims.npy"
     if not file.is_file():

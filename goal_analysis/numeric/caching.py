@@ -1,10 +1,7 @@
-"""Gradient caching: batches larger than memory through any encoder, in two passes over chunks of them.
+"""Gradient caching: ∂L/∂θ = Σ over chunks of ∂L/∂X[chunk] · ∂f(chunk)/∂θ, with every chunk encoded twice.
 
-    X = (f(chunk 1), f(chunk 2), …)        ∂L/∂θ = Σ over the chunks of ∂L/∂X[chunk] · ∂f(chunk)/∂θ
-
-The first pass keeps the embeddings X alone, the objective L sees the whole batch, and in the backward pass every chunk
-is encoded again, with the random numbers that it had, and turns its rows of ∂L/∂X into gradients of the parameters.
-PyTorch's checkpoints do both: what is kept of a chunk is its place in the graph, and not what the encoder computed.
+The first pass keeps the embeddings X alone; in the backward pass every chunk is encoded again with the random numbers
+that it had. PyTorch's checkpoints do both.
 """
 
 from __future__ import annotations

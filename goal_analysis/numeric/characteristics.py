@@ -1,8 +1,7 @@
 """What the weights of a triplet do over the range of the similarity: signs, limits, growth with hardness, bounds.
 
-A pair is harder the lower s_p, or the higher s_n; a triplet is harder where both hold. What attracts and what repels is
-said of w⁺ and w⁻ over the whole plane of s_p and s_n, never of a factor. A statement is proved, or it says that it was
-searched.
+A pair is harder the lower s_p, or the higher s_n. What attracts and repels is said of w⁺ and w⁻ over the plane, never
+of a factor. A statement is proved, or it says that it was searched.
 """
 
 from __future__ import annotations
@@ -76,24 +75,14 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Shape:
-    """The characteristics of a weight: of a curve over one similarity, or of a surface over both.
+    """The characteristics of a weight: of a curve over one similarity, or of a surface over both."""
 
-    Args:
-        easiest: its limit, possibly infinite, for an identical positive and an opposite negative.
-        hardest: that for the reverse.
-        answer: how it answers to hardness.
-        bounds: its extremes and poles.
-        along: the similarity that a curve is over; None of a surface.
-        sign_changes: where a curve changes sign.
-        plateaus: the ends of the range at which a bounded curve has saturated.
-    """
-
-    easiest: float
-    hardest: float
+    easiest: float  # its limit, possibly infinite, for an identical positive and an opposite negative
+    hardest: float  # that for the reverse
     answer: Answer
     bounds: Bounds
-    along: sp.Symbol | None = None
-    sign_changes: tuple[float, ...] = ()
+    along: sp.Symbol | None = None  # what a curve is over; None of a surface
+    sign_changes: tuple[float, ...] = ()  # of a curve
     plateaus: tuple[Plateau, ...] = ()
 
     @property
@@ -118,36 +107,25 @@ class Effect(Enum):
 
 @dataclass(frozen=True)
 class Action:
-    """The effect of w⁺ or w⁻ over the plane.
-
-    Args:
-        effect: attracting positives and repelling negatives is right.
-        proved: whether it is proved that there is no other sign.
-        where: of a mixed effect, where the weight is below zero, in words.
-        below_at: a point (s_p, s_n) at which the weight certainly is below zero, where there is one.
-    """
+    """The effect of w⁺ or w⁻ over the plane: attracting positives and repelling negatives is right."""
 
     effect: Effect
-    proved: bool
-    where: str = ""
-    below_at: Point | None = None
+    proved: bool  # that there is no other sign
+    where: str = ""  # of a mixed effect, where the weight is below zero, in words
+    below_at: Point | None = None  # (s_p, s_n) where the weight certainly is below zero
 
 
 @dataclass(frozen=True)
 class Characteristics:
-    """Those of T, P⁺ and P⁻, or of w⁺ and w⁻ as surfaces, with no ``triplet``, where the weights do not separate.
-
-    ``pull`` is what w⁺ does to the positive, ``push`` what w⁻ does to the negative. ``alone`` says that the weights
-    read other pairs, and that a triplet without others around it is described.
-    """
+    """Those of T, P⁺ and P⁻, or of w⁺ and w⁻ as surfaces, with no ``triplet``, where the weights do not separate."""
 
     triplet: Shape | None
     positive: Shape
     negative: Shape
-    pull: Action
-    push: Action
+    pull: Action  # what w⁺ does to the positive
+    push: Action  # what w⁻ does to the negative
     similarity: Similarity
-    alone: bool = False
+    alone: bool = False  # the weights read other pairs, and a triplet without others around it is described
 
     def __repr__(self) -> str:
         acts = ((name, act) for name, act in (("pull", self.pull), ("push", self.push)))
@@ -158,14 +136,7 @@ class Characteristics:
 def characteristics(
     objective: Decomposition | WeightField, settings: Mapping[str, float] | None = None
 ) -> Characteristics:
-    """What the weights of an objective do.
-
-    Args:
-        objective: the decomposition of a loss, or a field of weights.
-        settings: hyperparameters other than their defaults.
-
-    Raises:
-        ValueError: an unknown hyperparameter or a value outside its domain.
+    """What the weights of an objective do; a setting that is unknown or outside of its domain is a ValueError.
 
     >>> linear = WeightField(name="linear", positive=1 - s_p, negative=s_n)
     >>> characteristics(linear).push.where

@@ -1,9 +1,4 @@
-"""Expressions as functions of tensors or arrays: what the operations of a program mean in torch and in NumPy.
-
-`goal_analysis.symbolic.proof.evaluation.program` does the walk; here are the tables, in forms that neither overflow
-nor lose digits, `compiled`, which makes one Python function of a program and a table, and `formula`, which autograd
-differentiates as it is meant: through everything but what is detached.
-"""
+"""What the operations of a `program` mean in torch and in NumPy, in forms that neither overflow nor lose digits."""
 
 from __future__ import annotations
 
@@ -150,15 +145,10 @@ def _from_table(p: Program, name: str) -> Compiled:
 
 
 def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Table = TORCH) -> Compiled:
-    """The function that computes expressions from the values of their symbols.
+    """The function of the values of ``inputs``, which broadcast against each other, that computes expressions.
 
-    The values, one for each of ``inputs``, broadcast against each other; every output has their shape, the dtype to
-    which the tensors among them promote (float32 at least) and their device. Constants are views, not to be written
-    into.
-
-    Raises:
-        UnsupportedFunction: naming a function that programs do not know.
-        ValueError: a symbol of an output is no input, or an output holds what is no real number.
+    Every output has the dtype to which the tensors promote (float32 at least); constants are views, not to be written
+    into. `UnsupportedFunction` names an unknown function; a stray symbol and what is not real are ValueErrors.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
     >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
@@ -193,13 +183,11 @@ class Formula:
 
 @lru_cache(maxsize=4096)
 def formula(expression: sp.Expr, inputs: tuple[sp.Symbol, ...], values: Values = ()) -> Formula:
-    """The expression of ``inputs`` as a function of tensors; compiled once for the same arguments.
+    """The expression of ``inputs`` as a function of tensors that autograd differentiates through all but what is
+    detached.
 
-    A symbol whose value is the symbol itself is an input too, after the others.
-
-    Raises:
-        UnsupportedFunction: naming a function that programs do not know.
-        ValueError: a symbol is neither input nor has a value.
+    It is compiled once, with the errors of `compiled`. A symbol whose value is itself is an input too, after the
+    others.
     """
     inputs = (*inputs, *(symbol for symbol, value in values if symbol == value))
     stopped: dict[sp.Expr, sp.Dummy] = {}

@@ -1,8 +1,7 @@
 """The extremes, poles, signs and monotony of a formula of s_p and s_n over the range of a similarity.
 
-Intervals prove. What they do not prove is searched on a grid, finer near the ends of the range, whose best points are
-refined to the digits of a float. A sign that is found is certified in many digits; one that is not found is not said to
-be absent.
+Intervals prove; the rest is searched on a grid, refined to the digits of a float. A sign that is found is certified in
+many digits; one that is not found is not said to be absent.
 """
 
 from __future__ import annotations
@@ -49,21 +48,13 @@ class Pole:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The least and the largest value of a formula over the range, infinite where there is none.
-
-    Args:
-        least: the greatest lower bound.
-        most: the least upper bound.
-        proved: whether intervals or monotony prove both; else they are refined by a search.
-        poles: where the formula grows without bound within the range.
-        undefined: a point inside of the range, in the coordinates that the formula reads, without a real value.
-    """
+    """The least and the largest value of a formula over the range, infinite where there is none."""
 
     least: float
     most: float
-    proved: bool
+    proved: bool  # by intervals or monotony; else both are refined by a search
     poles: tuple[Pole, ...] = ()
-    undefined: Point | None = None
+    undefined: Point | None = None  # a point inside of the range without a real value
 
     @property
     def scale(self) -> float:
@@ -86,10 +77,7 @@ def _in_the_plane(point: Iterable[float], own: Iterable[sp.Symbol], of: Similari
 
 
 def points_along(of: Similarity, count: int, off: float) -> np.ndarray:
-    """Points of a range: even ones over its window, ever closer ones towards a finite end, ever farther ones beyond.
-
-    The even ones are moved by a share of their distance: people put kinks at round numbers.
-    """
+    """Points of a range: even ones, moved off round numbers, ever closer ones at a finite end, ever farther ones."""
     low, high = map(float, of.window)
     even = low + (high - low) * np.clip((np.arange(count + 2) - off) / count, 0, 1)
     near = (high - low) * 10.0 ** -np.arange(2.0, 12.0)
@@ -121,9 +109,7 @@ class Search:
         return cls(values, axes, values(*np.meshgrid(*axes, indexing="ij")))
 
     def peaks(self, of: Callable[[np.ndarray], np.ndarray], rounds: int = ROUNDS) -> tuple[np.ndarray, np.ndarray]:
-        """The points at which ``of`` the values is large, refined in so many rounds, shape ``(points, similarities)``,
-        and what it is there, the largest first; what is not a number counts as −∞.
-        """
+        """Where ``of`` the values is large, shape ``(points, similarities)``, and its values, the largest first."""
         found = np.fmax(of(self.on_grid), -np.inf)
         best = []
         for block in product(*(np.array_split(np.arange(len(axis)), BLOCKS[found.ndim]) for axis in self.axes)):
@@ -265,8 +251,7 @@ def _signs_at(root: dict[sp.Symbol, float], expression: sp.Expr, of: Similarity)
 
 
 def is_never_negative(expression: sp.Expr, of: Similarity, on: sp.Expr | None = None) -> bool:
-    """Whether intervals prove that a formula is nowhere below zero, or nowhere inside of the range where ``on`` is
-    zero; False proves nothing.
+    """Whether intervals prove a formula nowhere below zero in the range, or where ``on`` is zero; False proves nothing.
 
     >>> from goal_analysis.symbolic.language.similarity import COSINE
     >>> is_never_negative(1 - s_p, COSINE), is_never_negative(s_p, COSINE)
@@ -300,17 +285,12 @@ def _middle(low: float, high: float) -> float:
 
 @dataclass(frozen=True)
 class Signs:
-    """Points (s_p, s_n) at which a formula is above and below zero, None where it is so nowhere, and whether that is
-    proved.
-
-    ``undecided`` is the product of the factors whose sign was not proved, with the sign of the others: the formula is
-    below zero nowhere but where it is.
-    """
+    """Points (s_p, s_n) at which a formula is above and below zero, None where nowhere, and whether that is proved."""
 
     above_at: Point | None
     below_at: Point | None
     proved: bool
-    undecided: sp.Expr = sp.S.One
+    undecided: sp.Expr = sp.S.One  # the factors of unproved sign, with the sign of the others: alone below zero
 
 
 @lru_cache(maxsize=4096)
@@ -336,9 +316,7 @@ def signs(expression: sp.Expr, of: Similarity) -> Signs:
 def _decided(
     point: Callable[[int, bool], Point | None], is_excluded: Callable[[int], bool], possible: Iterable[int] = (1, -1)
 ) -> tuple[Point | None, Point | None, bool]:
-    """A point of each sign that is possible: one that is found at once, or else, unless a proof excludes the sign,
-    after refinement; and whether every sign is found or excluded.
-    """
+    """A point of each possible sign, refined unless a proof excludes it, and whether each is found or excluded."""
     at, proved = {sign: point(sign, False) for sign in possible}, True
     for sign in at:
         if at[sign] is None and not is_excluded(sign):
@@ -350,9 +328,7 @@ def _decided(
 def _certain_point(
     expression: sp.Expr, sought: Iterable[sp.Expr], sign: int, of: Similarity, refined: bool
 ) -> Point | None:
-    """A point at which the formula certainly has the sign, where one of ``sought`` has it most on the grid, or after
-    refinement.
-    """
+    """A point at which the formula certainly has the sign, where one of ``sought`` has it most."""
     if not read_by(expression):
         return _in_the_plane((), (), of) if sp.sign(expression) == sign else None
     whole = program([expression], (s_p, s_n))

@@ -41,19 +41,12 @@ GRID = 33
 
 @lru_cache(maxsize=1024)
 def functions_of(objective: Objective) -> Functions:
-    """The functions of an objective at the values that it has; made once for equal objectives.
-
-    Raises:
-        ValueError: an aggregator without a form on tensors.
-        UnsupportedFunction: naming a function that programs do not know.
-    """
+    """The functions of an objective at its values, made once; an aggregator without tensors is a ValueError."""
     return _functions(objective, tuple(objective.values().items()))
 
 
 def functions_with(objective: Objective, learned: tuple[Tensor, ...]) -> Functions:
-    """The functions of an objective that reads its learned hyperparameters from these numbers, in their order; they are
-    differentiable by them, and are for the dense way alone.
-    """
+    """The same for the dense way, differentiable by the ``learned`` hyperparameters, in their order."""
     symbols = {h.symbol for h in objective.most_learned}
     values = tuple((symbol, symbol if symbol in symbols else value) for symbol, value in objective.values().items())
     return _with(_functions(objective, values), learned)
@@ -94,20 +87,10 @@ def _functions(objective: Objective, values: Values) -> Functions:
 
 
 def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
-    """The loss of a batch: every term as the objective's reduction says, added up.
+    """The loss of a batch of scores of shape ``(rows, columns)``, differentiable; it stops at every `detach`.
 
     A mean of a term is over the anchors, pairs or triplets, of both axes where both are, that have what the term needs.
-    Autograd differentiates the value, and stops at every `detach`.
-
-    Args:
-        objective: one in which nothing is prescribed.
-        scores: the similarities S, shape ``(rows, columns)``; computed with in float32 at least.
-        matches: which pairs are positives and which negatives, of the same shape.
-        settings: hyperparameters that differ from the objective's own values.
-
-    Raises:
-        ValueError: a prescribed part; an unknown hyperparameter, or one outside of its domain; scores of another shape
-            than the matches.
+    What is prescribed, a setting outside of its domain and scores of another shape than the matches are ValueErrors.
 
     >>> from losses_catalog.info_nce import info_nce_loss
     >>> loss_value(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
@@ -121,19 +104,10 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
 
 
 def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, settings: dict | None = None) -> Tensor:
-    """W(S) = ∂L/∂S, or what takes its place: −w⁺ at positives and w⁻ at negatives.
+    """W(S) = ∂L/∂S, or what takes its place: −w⁺ at positives and w⁻ at negatives, in float32 at least.
 
-    It is computed without autograd, in float32 at least. Where the scores require a gradient the result carries a
-    graph, as W is differentiable in turn.
-
-    Args:
-        objective: any.
-        scores: the similarities S, shape ``(rows, columns)``.
-        matches: which pairs are positives and which negatives, of the same shape.
-        settings: hyperparameters that differ from the objective's own values.
-
-    Raises:
-        ValueError: an unknown hyperparameter, or one outside of its domain; scores of another shape than the matches.
+    No autograd is used; where the scores require a gradient the result carries a graph, as W is differentiable in turn.
+    A setting outside of its domain and scores of another shape than the matches are ValueErrors.
 
     >>> from losses_catalog.info_nce import info_nce_loss
     >>> weights_of_scores(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
@@ -231,11 +205,7 @@ def _side(
 
 
 def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors | Any:
-    """An aggregator as tensors work it out.
-
-    Raises:
-        ValueError: it is none of the language's, and does not say how.
-    """
+    """An aggregator as tensors work it out; a ValueError where it is none of the language's and does not say how."""
     if aggregator.tensors is not None:
         return aggregator.tensors
     if aggregator.name not in AGGREGATORS:
@@ -249,9 +219,7 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors | Any:
 
 
 def _bound(inner: sp.Expr, variable: sp.Symbol, similarity: Similarity) -> float:
-    """The largest magnitude of an inner function over the similarities of unit vectors, read off a grid; infinite for a
-    similarity without a range.
-    """
+    """The largest magnitude of an inner function on a grid over the range; infinite without a range."""
     if not (similarity.opposite.is_finite and similarity.identical.is_finite):
         return float("inf")
     low, high = map(float, similarity.window)

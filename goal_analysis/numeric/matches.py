@@ -126,9 +126,7 @@ class Matches:
         return self.positives, self.negatives, self.carried
 
     def check(self, scores: Tensor, owner: str, grouped: bool = False) -> None:
-        """Raise a ValueError that names ``owner`` unless ``scores`` has the shape of the matches, or, where columns are
-        grouped, as many for every class.
-        """
+        """Raise a ValueError that names ``owner`` unless scores have the matches' shape, or grouped as many a class."""
         (rows, columns), (anchors, candidates) = scores.shape, self.shape
         if rows != anchors or (columns % max(candidates, 1) if grouped else columns != candidates):
             some = ", or the same number of columns for every class" if grouped else ""

@@ -1,7 +1,6 @@
-"""Roots and logarithms at the ends of a similarity's range, which rounding goes beyond: √(1 − s²) is NaN at 1.0000001.
+"""Roots and logarithms at the ends of a range, which rounding goes beyond: √(1 − s²) is NaN at 1.0000001.
 
-What such a function reads, and what falls below zero nowhere but beyond the range, is kept at least as far above zero
-as float32 tells 1 from its neighbour.
+What they read is kept as far above zero as float32 tells 1 from its neighbour.
 """
 
 from __future__ import annotations

@@ -20,14 +20,10 @@ FEWEST = 4
 
 @cache
 def quantile(tail: float, freedom: int) -> float:
-    """The magnitude that t exceeds with this probability, both ways together.
+    """The magnitude that t of ν ≥ 1 degrees of ``freedom`` exceeds with this probability, both ways together.
 
     It solves I_x(ν/2, 1/2) = tail, the regularised incomplete beta function, for x = ν / (ν + t²), by the logarithms of
     both sides over u = log(t²/ν), where the left one is nearly two straight lines.
-
-    Args:
-        tail: from 0 to 1, without the ends.
-        freedom: ν, the degrees of freedom, at least 1.
 
     >>> quantile(0.05, 4)
     2.776445
@@ -66,16 +62,12 @@ def score(differences: np.ndarray) -> np.ndarray:
 
 
 def adjusted_for(scores: np.ndarray, freedom: np.ndarray | int) -> np.ndarray:
-    """For how many rows of its table a row's test is adjusted, by Holm's method.
+    """For how many rows of its table, shape ``(..., rows)``, a row's test is adjusted, by Holm's method.
 
     All rows are tested at 5 % divided by their number. Those that pass count no more, and the rest are tested again, at
     5 % divided by how many are left, until none passes. In at most 5 % of tables, a row passes that has no difference
     ("A Simple Sequentially Rejective Multiple Test Procedure", Holm, Scandinavian Journal of Statistics 1979,
     https://www.jstor.org/stable/4615733).
-
-    Args:
-        scores: Student's t, shape ``(..., rows)``.
-        freedom: their degrees of freedom, one for all or a row each.
 
     >>> adjusted_for(np.array([9.0, 2.7, 1.0]), 9), adjusted_for(np.array([9.0, 2.6, 1.0]), 9)
     (array([3, 2, 1]), array([3, 2, 2]))

@@ -101,11 +101,7 @@ def bound(quantity: str, dtype: torch.dtype) -> float:
 
 
 def check_device(device: torch.device | str, dtypes: Sequence[torch.dtype]) -> None:
-    """Refuse a device that torch does not have here, or on which it does not compute in a dtype.
-
-    Raises:
-        ValueError: which, and what torch says of it.
-    """
+    """Refuse a device that torch does not have here, or on which it does not compute in a dtype, with a ValueError."""
     for dtype in dtypes:
         try:
             (torch.ones(1, dtype=dtype, device=device) * 2).cpu()  # a device without numbers, such as meta, fails
@@ -126,19 +122,9 @@ def verify(
 ) -> Verification:
     """Compare a loss's weights with autograd, and return the errors.
 
-    Args:
-        decomposition: the loss with its derived weights.
-        batches: what to compare on; for a loss of class proxies, without those of one set of embeddings.
-        dtypes: of the embeddings and scores; weights of bfloat16 scores are computed in float32.
-        device: where the weights are computed.
-        settings: hyperparameters that differ from their defaults.
-
-    Raises:
-        VerificationError: an error beyond its `bound`, or a number that is not finite where the exact one is;
-            naming loss, quantity, batch, error and bound.
-        ValueError: an unknown hyperparameter, or one outside of its domain; a device that torch does not have here, or
-            on which it does not compute in a dtype; embeddings that are not finite, naming loss and batch; nothing to
-            compare, as without batches or dtypes, without pairs, or without finite weights.
+    A loss of class proxies leaves batches of one set out; weights of bfloat16 scores are computed in float32. A
+    `VerificationError` tells of an error beyond its `bound`, or a number that is not finite where the exact one is; a
+    ValueError of a wrong setting or device, embeddings that are not finite, and nothing to compare.
 
     >>> from goal_analysis.symbolic.analysis.decomposition import decompose
     >>> from losses_catalog.info_nce import info_nce_loss

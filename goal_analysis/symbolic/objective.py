@@ -1,12 +1,9 @@
 """The one value: an objective is a loss whose derivatives may be prescribed, checked when it is constructed.
 
-An objective is a sum of terms. Of an anchor with positives P and negatives N a term makes
+x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]
+W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)        q = ∂A
 
-    x_p = A⁺[k(s_p)]      x_n = A⁻[h(s_n)]
-    W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)        q = ∂A
-
-In a loss everything is derived: T from the outer function Φ(x_p, x_n), P⁺ = k′, P⁻ = h′. Any of T, P⁺ and P⁻ may be
-prescribed instead. An objective in which nothing is prescribed is a loss.
+In a loss everything is derived: T from the outer function Φ(x_p, x_n), P⁺ = k′, P⁻ = h′.
 """
 
 from __future__ import annotations

@@ -81,24 +81,14 @@ class Factors:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class WeightField(Displayed):
-    """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n of a triplet, whether or not there is an L, as an objective puts them.
+    """The weights w⁺ = −∂L/∂s_p and w⁻ = ∂L/∂s_n that an objective puts on a triplet, whether or not there is an L."""
 
-    Args:
-        name: how tables call the objective.
-        positive: w⁺.
-        negative: w⁻.
-        factors: T, P⁺ and P⁻ where the field separates.
-        hyperparameters: the free symbols besides the similarities.
-        relative: what the weights read from other pairs of the batch.
-        similarity: what s_p and s_n measure.
-    """
-
-    name: str
-    positive: sp.Expr
-    negative: sp.Expr
-    factors: Factors | None = None
-    hyperparameters: tuple[Hyperparameter, ...] = ()
-    relative: tuple[RelativeSimilarity, ...] = ()
+    name: str  # of the objective, in tables
+    positive: sp.Expr  # w⁺
+    negative: sp.Expr  # w⁻
+    factors: Factors | None = None  # T, P⁺ and P⁻ where the field separates
+    hyperparameters: tuple[Hyperparameter, ...] = ()  # the free symbols besides the similarities
+    relative: tuple[RelativeSimilarity, ...] = ()  # read from other pairs of the batch
     similarity: Similarity = COSINE
 
     @property
@@ -130,11 +120,7 @@ class WeightField(Displayed):
 
 
 def compose(triplet_weight: TripletWeight, pair_weights: PairWeights) -> WeightField:
-    """The field T·P⁺, T·P⁻ of a triplet weight and pair weights, whether or not it is the gradient of a loss.
-
-    Raises:
-        ValueError: both have a hyperparameter of the same name that is not the same hyperparameter.
-    """
+    """The field T·P⁺, T·P⁻ of a triplet weight and pair weights; two hyperparameters of one name are a ValueError."""
     hyperparameters = dict.fromkeys((*triplet_weight.hyperparameters, *pair_weights.hyperparameters))
     if len({h.name for h in hyperparameters}) < len(hyperparameters):
         raise ValueError(

@@ -1,9 +1,7 @@
-"""Aggregators of many sets of values at once, with their mining weights.
+"""Aggregators of the last axis, of which the boolean ``members`` are meant, with their mining weights.
 
-A set of values is the last axis of a tensor, with a boolean tensor of the same shape that says which of them are
-members. An empty set aggregates to zero and its mining weights are zero, so that nothing in it is NaN.
-
-Among equal values the first is the largest, or the smallest. At a kink [x]₊ has the slope ½, as in the formulas.
+An empty set aggregates to zero with weights of zero, so that nothing in it is NaN. Among equal values the first is the
+largest, or the smallest. At a kink [x]₊ has the slope ½, as in the formulas.
 """
 
 from __future__ import annotations

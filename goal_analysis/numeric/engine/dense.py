@@ -1,8 +1,7 @@
 """The dense way: the weight matrix W and the loss of a batch, from the whole matrix of scores.
 
-Anchors are rows here; where columns are anchors the matrices are turned. What a side hands over has a column per pair
-where the pairs are enumerated, and one column where they are aggregated, so that T, too, is a matrix or one column. An
-anchor without what a term needs contributes nothing to it, and the mean of a term does not count it.
+Anchors are rows here; where columns are anchors the matrices are turned. A side has a column per pair where pairs are
+enumerated, and one where they are aggregated, so that T, too, is a matrix or one column.
 """
 
 # A side that a term does not have is None; which ones it has is asked where the way is chosen.
@@ -23,27 +22,16 @@ from goal_analysis.numeric.engine.functions import Functions, Relative, Side, Te
 
 @dataclass(frozen=True)
 class Handed:
-    """What one side of a term hands over for every anchor.
+    """What one side of a term hands over for every anchor."""
 
-    Args:
-        x: x_p or x_n, shape ``(anchors, 1)`` or ``(anchors, pairs)``.
-        factor: what each of them counts for.
-        present: where there is one.
-        mining: q over the gathered pairs; None where they are enumerated, and for a side that the term does not have.
-        similarities: of the gathered pairs, shape ``(anchors, pairs)``; the middle of the range where there is none.
-        members: which of the gathered pairs count.
-        carried: what the pairs carry that are enumerated; zero where there is none.
-        more: what Φ reads besides x_p and x_n.
-    """
-
-    x: Tensor
-    factor: Tensor
-    present: Tensor
-    mining: Tensor | None = None
-    similarities: Tensor | None = None
-    members: Tensor | None = None
-    carried: Tensor | None = None
-    more: tuple[Tensor, ...] = ()
+    x: Tensor  # x_p or x_n, shape ``(anchors, 1)`` or ``(anchors, pairs)``
+    factor: Tensor  # what each of them counts for
+    present: Tensor  # where there is one
+    mining: Tensor | None = None  # q over the gathered pairs; None where they are enumerated
+    similarities: Tensor | None = None  # of these, shape ``(anchors, pairs)``; the middle where there is none
+    members: Tensor | None = None  # which of these count
+    carried: Tensor | None = None  # by enumerated pairs; zero where there is none
+    more: tuple[Tensor, ...] = ()  # what Φ reads besides x_p and x_n
 
 
 def weight_matrix(
@@ -51,12 +39,8 @@ def weight_matrix(
 ) -> Tensor:
     """W = ∂L/∂S, or what takes its place: negative where pairs are pulled together, positive where pushed apart.
 
-    Args:
-        functions: the objective.
-        scores: S, shape ``(rows, columns)``, in float32 at least; where columns are grouped, as many times the classes.
-        positives: which pairs match, shape ``(rows, columns)``, or ``(rows, classes)``.
-        negatives: which pairs are to be told apart.
-        carried: a number that every pair carries; None where no function reads it.
+    The scores S of shape ``(rows, columns)``, in float32 at least, have as many columns a class as ``positives`` has of
+    it where columns are grouped; ``carried`` is None where no function reads it.
     """
     if functions.grouped is not None:
         with torch.enable_grad():
@@ -170,15 +154,9 @@ def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -
 def relative_similarities(
     declared: tuple[Relative, ...], x_p: Tensor, x_n: Tensor, there: Tensor, s: Tensor, negatives: Tensor
 ) -> tuple[Tensor, ...]:
-    """One tensor a relative similarity, of the shape of ``there``.
+    """One tensor a relative similarity, of the shape of ``there``, to which x_p and x_n of the triplets broadcast.
 
-    Args:
-        declared: which.
-        x_p: the similarities of the triplets' positives, which broadcasts to ``there``.
-        x_n: those of their negatives.
-        there: where there is a triplet, shape ``(anchors, negatives)``; a column where one negative is mined.
-        s: the similarities, shape ``(anchors, candidates)``.
-        negatives: which of them are negatives.
+    ``there`` says where there is a triplet, shape ``(anchors, negatives)``, a column where one negative is mined.
     """
     anchor = there.nonzero()[:, 0]
     of_positive, of_negative = (x.expand(there.shape)[there] for x in (x_p, x_n))
@@ -217,9 +195,7 @@ def counted(counts: str, contribution: Tensor) -> Tensor:
 def meetings(
     term: Term, s: Tensor, positives: Tensor, negatives: Tensor, middle: float, carried: Tensor
 ) -> Iterator[tuple[Handed, Handed, Callable[..., Tensor]]]:
-    """What both sides hand over, and what makes one matrix of their weights: for one positive of every anchor at a time
-    where the term keeps them ``apart``, else for all of them at once.
-    """
+    """What both sides hand over, and what makes one matrix of their weights; positive by positive where ``apart``."""
     weight = term.positives.aggregator.weights(s, positives) if term.apart else None
     columns = list(slots(positives)) if term.apart or term.ends else []
     for at in [[column] for column in columns] if term.apart else [columns]:

@@ -1,8 +1,7 @@
 """Scores of embeddings, made in place from their dot products, and what weights of the scores make of embeddings.
 
-A GPU multiplies bfloat16 numbers into float32 by itself, as exactly as the same numbers widened and many times faster:
-there embeddings of that kind are left as they are. The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′
-= W·g(s) and r the row's sum of W′, or 0.
+A GPU multiplies bfloat16 numbers into float32 itself, as exactly and faster: such embeddings stay as they are there.
+The gradient of every similarity here is Σⱼ W′ᵢⱼ·yⱼ − rᵢ·xᵢ with W′ = W·g(s) and r the row's sum of W′, or 0.
 """
 
 from __future__ import annotations
@@ -29,21 +28,13 @@ DISTANCES = {"negative_squared_euclidean": False, "negative_euclidean": True}
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The embeddings of a batch and what is measured between them.
+    """The embeddings of a batch and what is measured between them."""
 
-    Args:
-        x: shape ``(rows, dim)``.
-        y: shape ``(columns, dim)``.
-        similarity: "dot" (also for the cosine of unit vectors), "negative_squared_euclidean" or "negative_euclidean".
-        of_x: ‖xᵢ‖², where distances are measured.
-        of_y: ‖yⱼ‖².
-    """
-
-    x: Tensor
-    y: Tensor
-    similarity: str
-    of_x: Tensor | None = None
-    of_y: Tensor | None = None
+    x: Tensor  # shape ``(rows, dim)``
+    y: Tensor  # shape ``(columns, dim)``
+    similarity: str  # "dot" (of unit vectors the cosine too) or one of `DISTANCES`
+    of_x: Tensor | None = None  # ‖xᵢ‖², where distances are measured
+    of_y: Tensor | None = None  # ‖yⱼ‖²
 
     @classmethod
     def of(cls, similarity: str, x: Tensor, y: Tensor) -> Geometry:

@@ -47,34 +47,20 @@ def kind_of(term: Term) -> str | None:
 
 @dataclass(eq=False)
 class Look:
-    """One term at the scores of one call; its vectors have the rows before the columns that gather negatives.
-
-    Args:
-        term: which.
-        kind: how its negatives are looked at.
-        pairs: which match.
-        there: which anchors have what the term needs; None where all have.
-        total: Σ over the negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative.
-        shift: what exponents are relative to; None for zero.
-        whole: whether every tile has whole rows and rows alone gather: then one exponential is relative to its row.
-        shared: whether exponentials need no shift.
-        weight: what the mining of a negative is multiplied with; a column per x_p where negatives are enumerated.
-        x: x_p of every anchor, in columns, where negatives are enumerated; with its mining weights.
-        pulled: Σ T⁺ over the negatives, of every x_p.
-    """
+    """One term at the scores of one call; its vectors have the rows before the columns that gather negatives."""
 
     term: Term
-    kind: str
+    kind: str  # how its negatives are looked at
     pairs: Pairs
-    there: Tensor | None
-    total: Tensor
-    shift: Tensor | None
-    whole: bool
-    shared: bool
-    weight: Tensor | None = None
-    x: Tensor | None = None
-    mining: Tensor | None = None
-    pulled: Tensor | None = None
+    there: Tensor | None  # which anchors have what the term needs; None where all have
+    total: Tensor  # Σ over negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative
+    shift: Tensor | None  # what exponents are relative to; None for zero
+    whole: bool  # tiles have whole rows and rows alone gather: an exponential is relative to its row
+    shared: bool  # exponentials need no shift
+    weight: Tensor | None = None  # what mining is multiplied with; a column per x_p of enumerated negatives
+    x: Tensor | None = None  # x_p in columns, where negatives are enumerated
+    mining: Tensor | None = None  # its weights
+    pulled: Tensor | None = None  # Σ T⁺ over the negatives, of every x_p
 
     @classmethod
     def of(cls, term: Term, pairs: Pairs, like: Tensor, shared: bool) -> Look:
@@ -128,22 +114,14 @@ class Look:
         return self.term.negatives.inner(self.total) if self.kind == "max" else self.total * self.share
 
     def sides(self, tile: Tile | Pairs, part: slice | None = None) -> list[tuple[slice, int]]:
-        """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis it has their
-        negatives.
-        """
+        """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis."""
         rows, top = self.pairs.shape[0], tile.down.start
         columns = slice(rows + tile.across.start, rows + tile.across.stop)
         down = tile.down if part is None else slice(top + part.start, top + part.stop)
         return [(down, 1), (columns, 0)] if len(self.total) > rows else [(down, 1)]
 
     def first(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor) -> None:
-        """Add a tile's negatives to the aggregates.
-
-        Args:
-            tile: which.
-            s: its scores.
-            matrix: room for a number a score, which may be the same memory.
-        """
+        """Add a tile's negatives to the aggregates; ``matrix`` has room for a number a score, and may be the scores."""
         side, shifts = self.term.negatives, self.kind == "exponential" and not self.shared
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
         for part in chunks(matrix):
@@ -178,12 +156,9 @@ class Look:
         self.total = totals.sum(0)
 
     def settle(self, s: Tensor, share: Tensor | float) -> Tensor | None:
-        """From the aggregates to T, which gives the anchors their weights; what W loses at the positives, or None where
-        there is none, and where it is known late.
+        """From the aggregates and the positives' scores, shape ``(anchors, slots)``, to T and the anchors' weights.
 
-        Args:
-            s: the scores of the positives, shape ``(anchors, slots)``.
-            share: what the term is divided by.
+        It returns what W loses at the positives, or None where there is none, and where it is known late.
         """
         term, n, pairs = self.term, self.term.negatives, self.pairs
         x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
@@ -220,14 +195,10 @@ class Look:
         return lost(self.term.positives, s, self.pulled * self.weight, self.mining)
 
     def second(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
-        """Put the weights of a tile's negatives into a matrix.
+        """Put the weights of a tile's negatives into a matrix, which may be the scores where these are not needed.
 
-        Args:
-            tile: which.
-            s: its scores.
-            matrix: room for a number a score, which may be the same memory where the scores are not needed.
-            kept: whether it holds what `first` has left there.
-            pulls: whether negatives that meet every x_p are added to what the positives lose.
+        It is ``kept`` where it holds what `first` left; with ``pulls``, what positives lose is added up where they meet
+        all.
         """
         side = self.term.negatives
         if self.kind == "each":

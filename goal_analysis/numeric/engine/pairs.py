@@ -35,24 +35,14 @@ GPU_TILE = (16384, 8192)
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Which pairs match; all others are negatives. The rows are anchors, and behind them perhaps the columns.
+    """Which pairs match; all others are negatives. The rows are anchors, and behind them perhaps the columns."""
 
-    Args:
-        shape: rows and columns.
-        anchors: how many there are.
-        at: which columns a row matches, and which rows a column, shape ``(anchors, slots)``; None where i matches i.
-        members: which slots hold one; None where all do.
-        counts: how many positives every anchor has; None where each has one.
-        complete: whether every anchor has a positive and a negative.
-        device: of the scores.
-    """
-
-    shape: tuple[int, int]
-    anchors: int
-    at: Tensor | None = None
-    members: Tensor | None = None
-    counts: Tensor | None = None
-    complete: bool = True
+    shape: tuple[int, int]  # rows and columns
+    anchors: int  # how many there are
+    at: Tensor | None = None  # what a row or a column matches, shape ``(anchors, slots)``; None where i matches i
+    members: Tensor | None = None  # which slots hold one; None where all do
+    counts: Tensor | None = None  # how many positives every anchor has; None where each has one
+    complete: bool = True  # whether every anchor has a positive and a negative
     device: torch.device | str | None = None
 
     @classmethod
@@ -206,19 +196,12 @@ def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:
 
 @dataclass(frozen=True)
 class Tile:
-    """A block of the score matrix.
+    """A block of the score matrix."""
 
-    Args:
-        down: its rows.
-        across: its columns.
-        anchors: of each axis, the anchors of the tile.
-        parts: of each axis, which slots of these stand in it, and where, flattened.
-    """
-
-    down: slice
-    across: slice
-    anchors: list[slice]
-    parts: list[tuple[Tensor, Tensor]]
+    down: slice  # its rows
+    across: slice  # its columns
+    anchors: list[slice]  # of each axis, those of the tile
+    parts: list[tuple[Tensor, Tensor]]  # of each axis, which slots of its anchors stand here, and where, flattened
 
     def mask(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
@@ -239,14 +222,11 @@ class Tile:
 class Rank:
     """What one of several ranks does of a batch that all of them have: the gradients of its own embeddings.
 
-    Args:
-        rows: its own.
-        columns: likewise.
-        gathered: what all ranks have of a tensor, one after the other in a new first axis; called by all ranks alike.
+    ``gathered`` is called by all ranks alike, and has what all have of a tensor in a new first axis.
     """
 
-    rows: slice
-    columns: slice
+    rows: slice  # its own
+    columns: slice  # likewise
     gathered: Callable[[Tensor], Tensor]
 
     @property
@@ -279,13 +259,7 @@ def _tile(pairs: Pairs, down: slice, across: slice) -> Tile:
 
 
 def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
-    """Rows and columns of the tiles in which the scores of embeddings are made.
-
-    Args:
-        x: of the rows.
-        y: of the columns.
-        kept: how many numbers are kept of each score of a tile.
-    """
+    """Rows and columns of the tiles in which scores are made, of which so many numbers each are ``kept``."""
     rows, columns, (height, width) = len(x), len(y), GPU_TILE
     if x.is_cuda:
         height //= kept

@@ -28,15 +28,10 @@ def divisor(functions: Functions, pairs: Pairs, there: Tensor | None) -> Tensor 
 def handed_over(
     term: Term, s: Tensor, pairs: Pairs, there: Tensor | None, share: Tensor | float
 ) -> tuple[Tensor, Tensor | float, Tensor | None, Tensor | None]:
-    """x_p, what each of them counts for, the mining weights, None where every pair has an x_p of its own, and where
-    there is one, None for everywhere.
+    """x_p, of no positives zero, what each counts for, the mining weights, and where there is one.
 
-    Args:
-        term: which; without positives x_p is zero.
-        s: the scores of the positives, shape ``(anchors, slots)``.
-        pairs: which match.
-        there: which anchors have what the term needs.
-        share: what the term is divided by.
+    The mining weights are None where every pair has an x_p of its own, and places are None for everywhere; ``s``, the
+    scores of the positives, has the shape ``(anchors, slots)``.
     """
     there = None if there is None else there[:, None]
     if term.positives is None:

@@ -17,14 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TopK:
-    """The k largest.
-
-    Args:
-        k: how many; from the number of members on it is all of them.
-
-    Raises:
-        ValueError: k is not at least 1.
-    """
+    """The k largest, of fewer members all of them; k is at least 1."""
 
     k: int = 5
     name: ClassVar[str] = "top_k"
@@ -43,16 +36,10 @@ class TopK:
 
 @dataclass(frozen=True)
 class SemiHard:
-    """Negatives with 0 < s_p − s_n ≤ margin: in the right order, but too close.
+    """Negatives with 0 < s_p − s_n ≤ margin, which is finite and at least 0: in the right order, but too close.
 
     "FaceNet: A Unified Embedding for Face Recognition and Clustering" (Schroff, Kalenichenko and Philbin, 2015,
     https://arxiv.org/abs/1503.03832).
-
-    Args:
-        margin: how close is too close, on the scale of the similarities.
-
-    Raises:
-        ValueError: the margin is negative or not finite.
     """
 
     margin: float | int = 0.2
@@ -77,16 +64,10 @@ class SemiHard:
 
 @dataclass(frozen=True)
 class MaskAbove:
-    """Negatives with s_n ≤ s_p + margin: those that are much more alike than the positive pass for positives.
+    """Negatives with s_n ≤ s_p + margin, which is at least 0: those that are much more alike pass for positives.
 
     "Qwen3 Embedding: Advancing Text Embedding and Reranking Through Foundation Models" (Zhang et al., 2025,
     https://arxiv.org/abs/2506.05176).
-
-    Args:
-        margin: by how much more alike a negative may be, on the scale of the similarities.
-
-    Raises:
-        ValueError: the margin is negative or not finite.
     """
 
     margin: float | int = 0.1
@@ -105,19 +86,11 @@ class MaskAbove:
 
 @dataclass(frozen=True)
 class SelectivelyHard:
-    """The largest, or all where it is as similar as the positive.
+    """The largest, or all where |s_p − s_n| < ε, with ε finite and at least 0, for the hardest positive and negative.
 
-    Where |s_p − s_n| < ε, s_p being the hardest positive and s_n the hardest negative, the gradient of the hardest
-    triplet almost vanishes, and all negatives take its place.
-
-    "Selectively Hard Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng
-    and Du, 2023, https://arxiv.org/abs/2303.00181).
-
-    Args:
-        epsilon: ε.
-
-    Raises:
-        ValueError: ε is negative or not finite.
+    There the gradient of the hardest triplet almost vanishes, and all negatives take its place: "Selectively Hard
+    Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng and Du, 2023,
+    https://arxiv.org/abs/2303.00181).
     """
 
     epsilon: float | int = 0.01
@@ -142,20 +115,11 @@ class DistanceWeighted:
     """One negative, drawn so that all distances are equally likely.
 
     P(n | a) ∝ 1/q(d) with d = √(2 − 2s), raised to ``cutoff`` at least, and q(d) ∝ dᵐ⁻²(1 − d²/4)^((m−3)/2), the
-    density of distances on the unit sphere in m dimensions. Negatives from ``reach`` on are not drawn, as a margin
-    loss would not feel them.
+    density of distances on the unit sphere in m = ``dim`` ≥ 2 dimensions; s are cosines. Negatives from ``reach`` on
+    are not drawn, as a margin loss would not feel them. The generator is on the device of the similarities.
 
     "Sampling Matters in Deep Embedding Learning" (Wu, Manmatha, Smola and Krähenbühl, 2017,
     https://arxiv.org/abs/1706.07567).
-
-    Args:
-        dim: m, the dimension of the embeddings; the similarities are their cosines.
-        cutoff: the distance below which all are equally likely.
-        reach: the distance from which none is drawn.
-        generator: the source of randomness, on the device of the similarities; torch's own by default.
-
-    Raises:
-        ValueError: a dimension below 2, or a distance that two points of the sphere do not have.
     """
 
     dim: int = 512

@@ -36,13 +36,7 @@ def fits(functions: Functions) -> bool:
 
 
 def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the embeddings, and ⟨W, S⟩, of a batch for which `is_small` holds.
-
-    Args:
-        functions: the objective.
-        geometry: the embeddings.
-        pairs: which match; all others are negatives.
-    """
+    """The gradients of the embeddings, and ⟨W, S⟩, of a batch for which `is_small` holds."""
     x, y = geometry.x, geometry.y
     s = x @ y.T
     geometry.score(s, slice(None), slice(None))

@@ -1,7 +1,4 @@
-"""The surrogate ⟨stop_gradient(W), S⟩: which way its gradients are made, and how autograd is told.
-
-All ways give the same gradients up to rounding. What has no way of its own goes through the whole matrix of scores.
-"""
+"""The surrogate ⟨stop_gradient(W), S⟩: which way its gradients are made, and how autograd is told."""
 
 from __future__ import annotations
 
@@ -32,16 +29,10 @@ def quick_surrogate(
     column_ids: Tensor | None = None,
     rank: Rank | None = None,
 ) -> Tensor | None:
-    """The surrogate without a matrix of scores, or None where there is no such way.
+    """The surrogate without a matrix of scores, or None where there is no such way; all ways agree up to rounding.
 
-    Args:
-        functions: the objective.
-        similarity: see `Geometry`.
-        x: shape ``(rows, dim)``.
-        y: shape ``(columns, dim)``.
-        row_ids: shape ``(rows,)``; equal ids match; None for pairs.
-        column_ids: shape ``(columns,)``; None where column i comes with row i.
-        rank: what this rank does of a batch that several have, where there is much to do; all ranks do the rest.
+    x has the shape ``(rows, dim)``, y ``(columns, dim)``. Equal ids match; without column ids column i comes with row
+    i. A rank does its part where there is much to do; else all ranks do all.
     """
     rows, columns = len(x), len(y)
     if not x.numel() or not columns or functions.reduction not in ("sum", "mean"):
@@ -93,9 +84,8 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def differentiable_once(ctx: Any, *found: Tensor | None) -> tuple[Tensor | None, ...]:
     """What a backward pass returns of prescribed gradients: with ``create_graph=True`` too they have no derivative.
 
-    `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one
-    what it returns would pass for a constant, and a gradient penalty would silently do nothing. The inputs, which the
-    forward pass has saved, are what it is refused to differentiate by.
+    `torch.autograd.function.once_differentiable` refuses only where the upstream gradient has a history; without one a
+    gradient penalty would silently do nothing. It is refused to differentiate by the inputs, which are saved.
     """
     if not torch.is_grad_enabled():
         return found

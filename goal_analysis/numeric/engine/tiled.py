@@ -1,9 +1,8 @@
 """The tiled way: from embeddings to W·Y and Wᵀ·X without a matrix of scores.
 
-A first look at the tiles adds up every anchor's aggregate of the negatives, which gives T; a second makes the weights
-of a tile in place and multiplies them with the embeddings. Where every aggregate is a maximum there is no second look:
-every anchor has weights on few pairs. Of several ranks, each looks at the scores of its own rows, all exchange what
-they found of every anchor, O(N) numbers, and each makes the gradients of its own rows and columns.
+A first look adds up every anchor's aggregate of the negatives, which gives T; a second makes the weights of a tile in
+place and multiplies them with the embeddings. Maxima need no second look. Of several ranks, each looks at the scores of
+its own rows, and all exchange what they found of every anchor, O(N) numbers.
 """
 
 # A side that a term does not have is None; which ones it has is asked where the way is chosen.
@@ -50,17 +49,10 @@ def tiled(
     size: tuple[int, int] | None = None,
     rank: Rank | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the embeddings, and ⟨W, S⟩.
+    """∂/∂X, shape ``(rows, dim)``, ∂/∂Y, shape ``(columns, dim)``, and ⟨W, S⟩, of rows that are anchors.
 
-    Args:
-        functions: of which `tileable` is true, and whose rows are anchors.
-        geometry: the embeddings; of float32 at least, or of bfloat16 on a GPU; no distances where weights are `few`.
-        pairs: which match; all others are negatives.
-        size: rows and columns of a tile, for tests; by default what suits the device.
-        rank: what this rank does of a batch that several have; the gradients of other embeddings mean nothing then.
-
-    Returns:
-        ∂/∂X, shape ``(rows, dim)``; ∂/∂Y, shape ``(columns, dim)``; ⟨W, S⟩.
+    Embeddings are of float32 at least, or of bfloat16 on a GPU, with no distances where weights are `few`. Tests choose
+    the ``size`` of a tile. Of a rank the gradients of other embeddings mean nothing.
     """
     (rows, columns), x, y = pairs.shape, geometry.x, geometry.y
     shares = [divisor(functions, pairs, pairs.present(term, x)) for term in functions.terms]
@@ -89,9 +81,7 @@ def tiled(
 def _products(
     entries: tuple[Tensor, Tensor, Tensor], geometry: Geometry, rank: Rank | None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """What the entries of W make of the embeddings of either side, with their own places and weights; of a rank, those
-    of its own part.
-    """
+    """What the entries of W make of the embeddings of either side, with places and weights; of a rank, its own part."""
     row, column, weight = entries
     for axis, (e, other) in enumerate(((geometry.x, geometry.y), (geometry.y, geometry.x))):
         at, across, of = (column, row, weight) if axis else entries
@@ -299,15 +289,7 @@ def _enlarge(best: Tensor, at: Tensor, value: Tensor, place: Tensor, offset: int
 
 
 def sum_of_entries(row: Tensor, column: Tensor, weight: Tensor, e: Tensor, rows: int) -> Tensor:
-    """W·E of a W with these entries: every row a sum over its own, in their order, so that it is deterministic.
-
-    Args:
-        row: shape ``(entries,)``; entries of one pair add up.
-        column: shape ``(entries,)``.
-        weight: shape ``(entries,)``.
-        e: shape ``(columns, dim)``.
-        rows: of W.
-    """
+    """W·E of a W with these entries, which add up: every row a sum over its own, in their order, so deterministic."""
     order = torch.sort(row, stable=True)
     starts = torch.searchsorted(order.values, torch.arange(rows, device=row.device))
     weight = weight[order.indices].to(e.dtype)
@@ -315,10 +297,7 @@ def sum_of_entries(row: Tensor, column: Tensor, weight: Tensor, e: Tensor, rows:
 
 
 def largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The largest of every row, or with ``dim`` 0 of every column, and the first place where it stands.
-
-    It is looked for in blocks, whose maxima are quick on a CPU, and then in the one block that holds it.
-    """
+    """The largest of every row, or with ``dim`` 0 of every column, and its first place, by blocks: quick on a CPU."""
     length = s.shape[dim]
     if length <= 2 * BLOCK or (dim and s.is_cuda):
         value, at = s.max(dim)

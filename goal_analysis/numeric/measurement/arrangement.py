@@ -1,9 +1,8 @@
 """The unit vectors with prescribed similarities that a loss is given, and which of their pairs match.
 
-The vectors are the rows of the Cholesky factor of the wanted similarities. On the plane of (s_p, s_n) *all* anchors
-with pairs of both kinds see the same two similarities, so that the derivatives of the loss are the weights of one
-triplet, times the number of anchors that the loss sums over. Unit vectors reach 1 + s_p > 2·s_n² with one negative in
-one set, 1 + s_p > 2·|s_n| where two classes of two stand there, and everything elsewhere.
+They are the rows of the similarities' Cholesky factor. On the plane of (s_p, s_n) *all* anchors with pairs of both
+kinds see the same two similarities: the derivatives are one triplet's weights times the number of anchors. Unit vectors
+reach 1 + s_p > 2·s_n² with one negative in one set, 1 + s_p > 2·|s_n| with two classes of two, and else everything.
 """
 
 from __future__ import annotations
@@ -44,14 +43,11 @@ missing; the bar stands behind those that come first: the images, the queries or
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """How numbered vectors become the arguments of a loss, and which pairs (i, j), i < j, are positives and negatives.
-
-    ``labels`` are the vectors' classes; ``first`` is how many come first: the images, the queries or the anchors.
-    """
+    """How numbered vectors become the arguments of a loss, and which pairs (i, j), i < j, match and which do not."""
 
     shape: Shape
-    labels: tuple[int, ...]
-    first: int
+    labels: tuple[int, ...]  # the vectors' classes
+    first: int  # so many are images, queries or anchors
     positives: Bool[Tensor, "vectors vectors"] = field(init=False)
     negatives: Bool[Tensor, "vectors vectors"] = field(init=False)
 
@@ -115,10 +111,7 @@ class Arrangement:
         return {"rows as anchors": anchors[:first], "both directions": anchors, "columns as anchors": anchors[first:]}
 
     def arguments(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """The arguments of the loss, from vectors of shape ``(vectors, dim)`` or scores of ``(first, rest)``.
-
-        Behind them stand the proxies, where the loss has some.
-        """
+        """The arguments of the loss, from vectors, with the proxies last, or from scores of ``(first, rest)``."""
         shape, n = self.shape, self.first
         labels, head, tail = torch.tensor(self.labels), vectors[:n], vectors[n:]
         match shape.inputs:
@@ -146,9 +139,7 @@ class Arrangement:
                 return head, labels[:n], tail.T if shape.transposed else tail
 
     def points(self, similarities: Float[Tensor, "points vectors vectors"]) -> Tensor:
-        """What a loss is handed at these similarities: scores, or unit vectors of the dimension that it wants, the
-        Cholesky factor widened with zeros.
-        """
+        """What a loss is handed: scores, or unit vectors of its dimension, the Cholesky factor widened with zeros."""
         if self.shape.of_scores:
             return similarities[:, : self.first, self.first :].contiguous()
         count = similarities.shape[-1]
@@ -204,9 +195,7 @@ def plane_similarities(
 def batch_similarities(
     arrangement: Arrangement, seed: int, closeness: float = 1.0, spread: float = 0.0
 ) -> Float[Tensor, "vectors vectors"]:
-    """The similarities of random vectors, in float64: those of one class around a common centre, as close to it as
-    ``closeness`` says, and all of them spread out along one direction.
-    """
+    """The similarities of random vectors, of a class around a centre, all ``spread`` along one direction."""
     generator = torch.Generator().manual_seed(seed)
     count, dim = len(arrangement.labels), 2 * len(arrangement.labels)
     centres, own = (torch.randn(count, dim, generator=generator, dtype=torch.float64) for _ in range(2))

@@ -1,7 +1,6 @@
 """How a foreign loss is called: which kinds the names of its parameters allow, in which shape, and with what besides.
 
-Names only order the kinds. What a loss is given in the end is the first kind that it takes, that gives every embedding
-a gradient, and whose gradients are those of similarities: `goal_analysis.numeric.measurement.measuring` tries them.
+Names only order the kinds, which `goal_analysis.numeric.measurement.measuring` tries.
 """
 
 from __future__ import annotations
@@ -107,11 +106,7 @@ def knob_value(name: str) -> float | None:
 
 
 def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, ...]:
-    """The kinds to try, the likeliest first; those of ``known`` names are set by the user.
-
-    Raises:
-        UnmeasurableLoss: no kind has so many parameters.
-    """
+    """The kinds to try, the likeliest first; those of ``known`` names are set by the user."""
     parameters = parameters_of(loss_fn)
     names = [name for name in required_names(loss_fn) if name not in known and knob_value(name) is None]
     optional = [p.name for p in parameters if p.default is not p.empty]
@@ -138,21 +133,18 @@ def _have(names: Iterable[str], *words: str) -> bool:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a loss is called: the kind, the dimension and the type of the embeddings, the label of a positive and of a
-    negative pair, the number of classes with the name of their proxies, which may be columns, how many references of
-    a class a batch of queries has, whether stacked views take turns, and whether the plane has two of every class.
-    """
+    """How a loss is called."""
 
     inputs: Inputs
-    dim: int | None = None
+    dim: int | None = None  # of the embeddings
     dtype: torch.dtype = torch.float64
-    labels: tuple[float | int, float | int] = MARKS[0]
+    labels: tuple[float | int, float | int] = MARKS[0]  # of a positive and of a negative pair
     classes: int = 2
-    proxies: str = ""
-    transposed: bool = False
-    references: int = 2
-    in_turn: bool = False
-    even: bool = False
+    proxies: str = ""  # their name
+    transposed: bool = False  # proxies are columns
+    references: int = 2  # of a class, in a batch of queries
+    in_turn: bool = False  # stacked views take turns
+    even: bool = False  # the plane has two of every class
 
     @property
     def of_scores(self) -> bool:
@@ -186,18 +178,14 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors.
-
-    ``at_once`` says that torch can map it over many points in one call, ``remembers`` that a call leaves traces in it
-    which change the next: then every call is on a fresh copy.
-    """
+    """A loss, the shape it is called in, and the values of its other parameters, those that are learned as tensors."""
 
     loss_fn: LossFunction
     name: str
     shape: Shape
     settings: Mapping[str, Any] = field(default_factory=dict)
-    at_once: bool = False
-    remembers: bool = False
+    at_once: bool = False  # torch can map it over many points in one call
+    remembers: bool = False  # a call changes the next ones: then every call is on a fresh copy
 
     def __call__(self, *arguments: Tensor, **learned: Tensor) -> Any:
         """The loss of its inputs, of which the last are the proxies where it has some, with what is ``learned``."""
@@ -236,7 +224,7 @@ class Call:
 class OfColumns(torch.nn.Module):
     """A loss of sentence-transformers, of columns of features and labels, around a stand-in for its model.
 
-    One that caches gradients is asked for what it caches those of. Where it wants a teacher's margins, they are 0.
+    One that caches gradients is asked for what it caches those of; a teacher's margins are 0.
     """
 
     def __init__(self, loss: Any) -> None:
@@ -270,11 +258,9 @@ def stand_in() -> torch.nn.Module:
 
 
 def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
-    """A loss, from a class if it is one, and the settings of its call: those that are left, and a value for every
-    parameter that has none and is no input; what is learned as a tensor with a gradient.
+    """A loss, from a class if it is one, and its settings: a value for every parameter without one that is no input.
 
-    Raises:
-        UnmeasurableLoss: the class cannot be constructed, or nothing takes a setting.
+    What is learned is a tensor with a gradient. A class that fails and a stray setting raise `UnmeasurableLoss`.
     """
     name, left, known = name_of(loss_fn), dict(settings), {}
     if isinstance(loss_fn, type):

@@ -1,10 +1,9 @@
 """What a field W(x) of measured weights says: how much of it turns, where it jumps, and which factors it has.
 
-W is a gradient if and only if J = ∂W/∂x is symmetric. It turns by ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖), Frobenius, by central
-differences of W: the loss knows nothing of a gradient that it stops. Rounding spoils small steps, truncation large ones
-and jumps both, but what a field truly turns by does not change with the step: it is *believed* where two steps agree to
-a factor of two, above the noise. A jump by Δ is that of the gradient of a continuous function if and only if Δ is
-normal to the surface: then the crossing, sought again beside itself, stays where it was to second order.
+W is a gradient if and only if J = ∂W/∂x is symmetric. It turns by ‖(J − Jᵀ)/2‖ / (‖J‖ + ‖W‖), by central differences.
+Rounding spoils small steps, truncation large ones and jumps both: it is *believed* where two steps agree to a factor of
+two, above the noise. A jump is that of the gradient of a continuous function if and only if it is normal to the
+surface: then the crossing, sought again beside itself, stays where it was to second order.
 """
 
 from __future__ import annotations
@@ -66,10 +65,10 @@ def usual_noise(deviations: Tensor) -> float:
 
 
 def noise_of(weights: Weights, at: Tensor, aside: Tensor, precision: float) -> tuple[Tensor, float]:
-    """The standard deviation of the noise of each weight, and the usual one: |w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70, from
-    the weights at five points in a row, `NEARBY` apart; what float64 makes is zero.
+    """The standard deviation of each weight's noise, and the usual one; what float64 makes is zero.
 
-    A rounding that hides from these differences is still that of the ``precision`` that the loss returns.
+    It is |w₋₂ − 4·w₋₁ + 6·w₀ − 4·w₁ + w₂|/√70 of points `NEARBY` apart, at least the rounding of the loss's
+    ``precision``.
     """
     signs = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0], dtype=at.dtype)
     few = torch.linspace(0, len(at) - 1, min(SAMPLED, len(at))).long()
@@ -86,19 +85,15 @@ def noise_of(weights: Weights, at: Tensor, aside: Tensor, precision: float) -> t
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """The smallest share of the turning part over the steps with that part, (J − Jᵀ)/2 and 0 where it was not measured,
-    and the share on which steps agree.
-    """
+    """How much a field turns, by the step of the smallest share."""
 
     share: float
-    believed: float
-    field: Float[Tensor, "points coordinates coordinates"]
+    believed: float  # the share on which steps agree
+    field: Float[Tensor, "points coordinates coordinates"]  # (J − Jᵀ)/2, 0 where it was not measured
 
 
 def turning(weights: Weights, at: Points, moved: Bool[Tensor, " all"], noise: float) -> Turning:
-    """How much weights turn by the coordinates that are ``moved``, the steps small first; no more are taken once a
-    share is negligible.
-    """
+    """How much weights turn by the coordinates that are ``moved``, at small steps first until a share is negligible."""
     best, believed, before = Turning(math.inf, 0.0, at.new_zeros(0, 0, 0)), 0.0, None
     moves = torch.eye(at.shape[-1], dtype=at.dtype)[moved]
     for step in STEPS:
@@ -135,14 +130,12 @@ def _agreement(one: tuple, other: tuple, noise: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """Weights that jump by ``change`` at ``point``, found ``along`` a direction; ``tangential`` is the part of it along
-    the surface, NaN if unknown.
-    """
+    """Weights that jump by ``change`` at ``point``, found ``along`` a direction."""
 
     point: Float[Tensor, " coordinates"]
     change: Float[Tensor, " coordinates"]
     along: Float[Tensor, " coordinates"]
-    tangential: float
+    tangential: float  # the part along the surface, NaN if unknown
 
     def closing_in(self) -> Float[Tensor, "points coordinates"]:
         """Points on both sides of it, every one half as far as the one before."""
@@ -214,15 +207,14 @@ class MeasuredFactors:
     """The best T of shape ``(s_p, s_n)``, P⁺ and P⁻; NaN where a weight vanishes or was not measured.
 
     ``misfit`` is the root mean square of what log|w⁺/w⁻| has beyond a row and a column term: infinite if the signs do
-    not factor, NaN if nowhere both weights are there. ``rounding`` is the misfit that the noise of the weights makes
-    alone.
+    not factor, NaN if nowhere both weights are there.
     """
 
     triplet: Float[Tensor, "s_p s_n"]
     positive: Float[Tensor, " s_p"]
     negative: Float[Tensor, " s_n"]
     misfit: float
-    rounding: float = 0.0
+    rounding: float = 0.0  # the misfit that the noise of the weights makes alone
 
 
 def fit_factors(

@@ -1,7 +1,7 @@
 """The hyperparameters with which weights ŵ come nearest to measured ones w, up to one factor: min_k ‖w − k·ŵ‖/‖w‖.
 
-Steps along one coordinate without bounds, from many places at once, halved when none helps, find the neighbourhood,
-also where weights are steps and have no slope; Levenberg's and Marquardt's method adds the digits.
+Steps along one coordinate from many places find the neighbourhood, also where weights have no slope; Levenberg's and
+Marquardt's method adds the digits.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def coordinate(h: Hyperparameter) -> Coordinate:
 
 
 def best_factors(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The k that brings k·fitted nearest to the target, negative where a reversed loss does, 0 where none does; one for
-    every setting of ``fitted``, shape ``(settings, ...)``.
-    """
+    """The k of every setting that brings k·fitted nearest to the target: negative if reversed, 0 where none does."""
     inner = tuple(range(1, fitted.ndim))
     with np.errstate(all="ignore"):
         found = (fitted * target).sum(inner) / (fitted**2).sum(inner)
@@ -77,10 +75,9 @@ def fit(
     start: Sequence[float] | None = None,
     polished: bool = True,
 ) -> tuple[float, ...]:
-    """The values of the hyperparameters with the smallest distance found, within their domains.
+    """The values with the smallest distance found, from ``start`` and the defaults, or from many places around these.
 
-    The search begins at ``start`` and the defaults, or without one at the defaults and around them. It ends with steps
-    of ``last``, and without the digits where it is not to be ``polished``.
+    The search ends with steps of ``last``, and with all digits where it is ``polished``.
     """
     coordinates = [coordinate(h) for h in knobs]
 

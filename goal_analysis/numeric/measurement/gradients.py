@@ -1,9 +1,8 @@
 """The gradient by similarities of any loss, recovered from its gradients by embeddings.
 
-With linearly independent embeddings e_i, a loss of cosines or distances has ∂L/∂e_i = Σ_j c_ij·(e_j − s_ij·e_i), and
-one of dot products Σ_j c_ij·e_j, with c_ij = ∂L/∂s_ij: the coefficients in the basis of the embeddings. Every pair is
-found at its two ends, and c is the mean. What it leaves of the tangential gradient is *unexplained*: the gradient is
-stopped at one end of a pair, or the loss reads something else than similarities.
+Of independent embeddings e_i, a loss of cosines or distances has ∂L/∂e_i = Σ_j c_ij·(e_j − s_ij·e_i), and one of dot
+products Σ_j c_ij·e_j, with c_ij = ∂L/∂s_ij, the mean of both ends. What it leaves of the tangential gradient is
+*unexplained*: the gradient is stopped at one end, or the loss reads something else than similarities.
 """
 
 from __future__ import annotations
@@ -24,30 +23,20 @@ from goal_analysis.numeric.measurement.fields import share
 
 @dataclass(frozen=True, eq=False)
 class PairGradients:
-    """∂L/∂s of every pair of vectors at several points, symmetric, zero on the diagonal; NaN where the loss is not
-    finite.
-
-    ``unexplained`` is the share of the tangential gradient that they leave, ``used`` says at which vectors there was
-    any, ``connected`` whether the loss depended on its inputs at all, ``precision`` is the resolution of the type that
-    it returned, and ``learned`` the gradient of every parameter, or its norm.
-    """
+    """∂L/∂s of every pair at several points, symmetric, zero on the diagonal; NaN where the loss is not finite."""
 
     gradients: Float[Tensor, "points vectors vectors"]
-    unexplained: float
-    used: Bool[Tensor, " vectors"]
-    connected: bool
-    precision: float
-    learned: Mapping[str, Float[Tensor, " points"]]
+    unexplained: float  # the share of the tangential gradient that they leave
+    used: Bool[Tensor, " vectors"]  # at which vectors there was any gradient
+    connected: bool  # whether the loss depended on its inputs at all
+    precision: float  # the resolution of the type that the loss returned
+    learned: Mapping[str, Float[Tensor, " points"]]  # the gradient of every parameter, or its norm
 
 
 def pair_gradients(
     call: Call, arrangement: Arrangement, similarities: Float[Tensor, "points vectors vectors"]
 ) -> PairGradients:
-    """∂L/∂s of every pair of an arrangement of vectors.
-
-    Raises:
-        UnmeasurableLoss: the call fails, returns no scalar, or cannot be differentiated.
-    """
+    """∂L/∂s of every pair of an arrangement of vectors, with the errors of `differentiated`."""
     points, n = arrangement.points(similarities), arrangement.first
     values, found, learned = differentiated(call, arrangement, points)
     connected, precision = found is not None, torch.finfo(values.dtype).eps
@@ -74,11 +63,9 @@ Differentiated = tuple[Float[Tensor, " points"], Tensor | None, dict[str, Float[
 
 
 def differentiated(call: Call, arrangement: Arrangement, points: Tensor) -> Differentiated:
-    """The loss at every one of ``points``, vectors or scores, its gradient by them, None where there is none, and the
-    gradients of its parameters, or their norms.
+    """The loss at every one of ``points``, vectors or scores, its gradient by them and those of its parameters.
 
-    Raises:
-        UnmeasurableLoss: the call fails, returns no scalar, or cannot be differentiated.
+    A call that fails, returns no scalar, or cannot be differentiated raises `UnmeasurableLoss`.
     """
     if call.at_once and len(points) > 1:
         with suppress(Exception):  # what cannot be mapped is called point by point
@@ -119,11 +106,7 @@ def _differentiated(
 
 
 def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor]) -> Tensor:
-    """The loss at vectors or scores.
-
-    Raises:
-        UnmeasurableLoss: the call fails, or returns no scalar.
-    """
+    """The loss at vectors or scores; `UnmeasurableLoss` where the call fails, or returns no scalar."""
     shape = call.shape
     arguments = arrangement.arguments(point.to(shape.dtype))
     try:
@@ -145,18 +128,11 @@ def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mappi
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """The gradient of a loss by coordinates of the similarities, each of which is that of some pairs.
-
-    Args:
-        call: the loss.
-        arrangement: the vectors that it is given.
-        axes: the pairs of every coordinate.
-        similarities: those of all vectors, by the coordinates.
-    """
+    """The gradient of a loss by coordinates of the similarities, each of which is that of some pairs."""
 
     call: Call
     arrangement: Arrangement
-    axes: Bool[Tensor, "coordinates vectors vectors"]
+    axes: Bool[Tensor, "coordinates vectors vectors"]  # the pairs of every coordinate
     similarities: Callable[[Float[Tensor, "points coordinates"]], Float[Tensor, "points vectors vectors"]]
 
     def __call__(self, x: Float[Tensor, "*points coordinates"]) -> Float[Tensor, "*points coordinates"]:

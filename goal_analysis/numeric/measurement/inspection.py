@@ -1,8 +1,8 @@
 """What a few calls of a loss give away: where it is not finite, where it explodes, and whether it is continuous.
 
-One call is traced. If all that was done to the inputs, up to the scalar, is in the list of continuous functions below,
-nothing that depends on them came without a gradient, and autograd's graph has no node of somebody's own, then the loss
-is a composition of continuous functions wherever it is finite, and its weights are its gradient: that is a proof.
+One call is traced. If all that was done to the inputs is in the list of continuous functions below, nothing that
+depends on them came without a gradient, and autograd's graph has no node of somebody's own, then the loss is continuous
+wherever it is finite, and its weights are its gradient: that is a proof.
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ class Batches:
         return found
 
     def on_hardest(self) -> tuple[float, ...]:
-        """The share of an anchor's pull that is on its farthest positive, and of its push on its closest negative; NaN
-        where it has but one.
-        """
+        """The share of pull on the farthest positive, of push on the closest negative; NaN where there is but one."""
         whole, found = self.gradients.triu(1).abs().sum().item(), []
         anchors = next(iter(self.arrangement.readings.values()))
         for of_anchors, sign in zip(anchors.unbind(1), (-1, 1), strict=True):

@@ -1,8 +1,7 @@
 """The weights of any loss, measured over the plane and on batches, with the verdicts on them.
 
-Nothing is known of the loss but its values, autograd's gradients, and what it calls. w⁺ = −Σ ∂L/∂s over the positive
-pairs and w⁻ = Σ ∂L/∂s over the negative ones are −∂L/∂s_p and ∂L/∂s_n, or what trains in their place where a gradient
-is stopped.
+Nothing is known of the loss but its values, autograd's gradients, and what it calls. w⁺ = −Σ ∂L/∂s over the positives
+and w⁻ = Σ ∂L/∂s over the negatives are −∂L/∂s_p and ∂L/∂s_n, or what trains in place of a stopped gradient.
 """
 
 from __future__ import annotations
@@ -61,25 +60,13 @@ def measure(
     name: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """Measure the weights w⁺(s_p, s_n) and w⁻(s_p, s_n) of any loss.
+    """Measure the weights w⁺(s_p, s_n) and w⁻(s_p, s_n) of any loss, or of the class of one.
 
-    Args:
-        loss_fn: a callable of one of `Inputs` that returns a scalar, or the class of one. A module is copied: its
-            parameters, their gradients and its buffers stay as they are.
-        inputs: what it takes; by default read off the names of its parameters, and found by trying.
-        points: grid points along each similarity; the cost is 15·points² calls of the loss, and the batches',
-            up to twice that where weights are no gradient or rounded.
-        limit: the grid goes from −limit to limit.
-        dim: the dimension of the embeddings, for losses that insist on one; the default is the number of
-            vectors, or what a parameter of the loss is wide.
-        dtype: of the embeddings and of the copy's parameters; float64, or float32 where that is refused.
-        settings: arguments of a class's constructor, and of the call.
-        name: what tables call it; by default the callable's own name.
-        progress: is told what is being done.
-
-    Raises:
-        UnmeasurableLoss: a call fails or returns no scalar; nowhere is it finite.
-        ValueError: a grid or a dimension that is too small.
+    A module is copied, and stays as it is. The grid goes from −limit to limit; it costs 15·points² calls, and the
+    batches up to twice that where weights are no gradient or rounded. ``dim`` is for losses that insist on one, else
+    the number of vectors or the width of a parameter; ``dtype`` is float64, or float32 where that is refused;
+    ``settings`` go to the constructor and to the call. A call that fails or returns no scalar, and one that is nowhere
+    finite, raises `UnmeasurableLoss`; a grid or a dimension that is too small is a ValueError.
 
     >>> def softmax_of_cosines(images, texts):
     ...     scores = images @ texts.T
@@ -103,11 +90,7 @@ def measure(
 
 
 def call_of(tried: Iterator[Call]) -> Call:
-    """The first call that gives every vector a gradient that similarities explain, else what comes nearest to that.
-
-    Raises:
-        UnmeasurableLoss: none can be made.
-    """
+    """The first call that gives every vector a gradient that similarities explain, else what comes nearest to that."""
     found, refusals = [], []
     for call in tried:
         try:

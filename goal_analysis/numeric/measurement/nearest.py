@@ -1,9 +1,7 @@
 """Which known losses have the weights that were measured, with which hyperparameters?
 
-The distance of a loss, see `fitting`, is taken of (w⁺, w⁻) over the plane, which is of one triplet, and of the
-gradients by all pairs on random batches, which tell apart what one triplet cannot. A negative factor is a loss that is
-reversed. Few points of the plane tell which losses come near; those are fitted on all of it, the nearest on the batches
-with every choice of anchors, and where none is the same, with other minings too.
+The distance, see `fitting`, is taken of (w⁺, w⁻) over the plane, which is of one triplet, and of the gradients by all
+pairs on random batches, which tell apart what one triplet cannot. A negative factor is a loss that is reversed.
 """
 
 from __future__ import annotations
@@ -58,31 +56,18 @@ ROUNDED = 1e-6  # a distance below is said to be 0
 
 @dataclass(frozen=True, eq=False)
 class Neighbour:
-    """A loss fitted to a measurement.
+    """A loss fitted to a measurement."""
 
-    Args:
-        loss: which; its name says where its mining was exchanged.
-        settings: the fitted hyperparameters; those that change nothing stay near their defaults.
-        factor: k, what its weights are multiplied by; negative for a loss that is reversed.
-        exchanged: whether it is reversed by taking positives for negatives and negatives for positives.
-        distance: of its weights from the measured ones on one triplet, 0 to 1.
-        on_batches: the same on batches; NaN for losses that are not among the plane's nearest.
-        anchors: which vectors of a batch are its anchors.
-        ties: the names of the other losses that came to the same weights.
-        weights: its weights, on batches or else on the plane, times ``factor``.
-        problem: why it could not be fitted; everything else is empty then.
-    """
-
-    loss: Objective
-    settings: dict[str, float] = field(default_factory=dict)
-    factor: float = float("nan")
-    exchanged: bool = False
-    distance: float = float("nan")
-    on_batches: float = float("nan")
-    anchors: str = ""
-    ties: tuple[str, ...] = ()
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    problem: str = ""
+    loss: Objective  # its name says where its mining was exchanged
+    settings: dict[str, float] = field(default_factory=dict)  # those that change nothing stay near their defaults
+    factor: float = float("nan")  # k, what its weights are multiplied by; negative if reversed
+    exchanged: bool = False  # reversed by taking positives for negatives
+    distance: float = float("nan")  # on one triplet, 0 to 1
+    on_batches: float = float("nan")  # NaN for those that are not the plane's nearest
+    anchors: str = ""  # which vectors of a batch are its anchors
+    ties: tuple[str, ...] = ()  # other losses with the same weights, by name
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))  # on batches or else the plane, times k
+    problem: str = ""  # why it could not be fitted; all else is empty then
 
     @property
     def best(self) -> float:
@@ -135,16 +120,14 @@ def _said(distance: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What a loss is fitted to: ``wanted`` sums of its gradients by pairs at some similarities. The distance, which is
-    called ``what``, is that of the first so many points, ``counted``.
-    """
+    """What a loss is fitted to: ``wanted`` sums of its gradients by pairs at some similarities."""
 
-    what: str
+    what: str  # what the distance is called
     similarities: np.ndarray
     wanted: np.ndarray
     sums: np.ndarray
     readings: dict[str, np.ndarray]
-    counted: int
+    counted: int  # the distance is that of so many points
 
     @classmethod
     def on_plane(cls, measurement: Measurement) -> Target:
@@ -189,9 +172,7 @@ class Target:
         return weights
 
     def fitted(self, near: Neighbour, step: int = 1, **how: Any) -> Neighbour:
-        """The loss with the hyperparameters, the factor and the anchors that suit best, from its settings on; a fit
-        that fails has a problem.
-        """
+        """The loss with the hyperparameters, the factor and the anchors that suit best; a failed fit has a problem."""
         start = tuple(near.settings.values())
         some = replace(self, similarities=self.similarities[::step], wanted=self.wanted[::step])
         try:
@@ -217,14 +198,7 @@ class Target:
 def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neighbour, ...]:
     """The losses by their distance from a measurement; of ties, first those with the fewest knobs, as they were given.
 
-    Degenerate fits are left out. Those that failed come last, with their problem.
-
-    Args:
-        measurement: the weights.
-        losses: what to try.
-
-    Raises:
-        ValueError: no weights were measured, or no losses were given.
+    Degenerate fits are left out; failed ones come last. Without weights, or without losses, it is a ValueError.
 
     >>> from goal_analysis.numeric.measurement import measure
     >>> from losses_catalog.info_nce import info_nce_loss
@@ -292,9 +266,7 @@ def _variants(near: Neighbour) -> list[Neighbour]:
 
 @lru_cache(maxsize=1024)
 def weights_by_cosine(loss: Objective, positives: int, negatives: int) -> Callable[..., Sequence[np.ndarray]]:
-    """w⁺ of every positive and w⁻ of every negative of one anchor, by the cosine: a function of the cosines of the
-    positives, of the negatives, and of the hyperparameters.
-    """
+    """w⁺ of all positives and w⁻ of all negatives of one anchor, by their cosines and the hyperparameters."""
     of_cosine = OF_COSINE[loss.similarity]
     sides = [sp.symbols(f"{s}1:{count + 1}", real=True) for s, count in ((s_p, positives), (s_n, negatives))]
     cosines = {s: of_cosine(s) for side in sides for s in side}

@@ -75,11 +75,8 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
     """Decide whether the weights are the gradient of a loss.
 
     The weights of a declared loss that is continuous and stops no gradient are its gradient. Otherwise the curl
-    decides. Where a gradient is stopped, where the loss jumps, or where a weight reads other pairs of the batch, one
-    triplet does not tell. Then two positives with two negatives, or two anchors, are looked at too.
-
-    Args:
-        objective: the decomposition of a loss, or any field of weights.
+    decides. Where a gradient is stopped, where the loss jumps, or where a weight reads other pairs of the batch, two
+    positives with two negatives, or two anchors, are looked at too.
 
     >>> from goal_analysis.symbolic.language.primitives import sigmoid
     >>> integrability(
@@ -127,13 +124,7 @@ def _decided(field: WeightField, loss: Objective | None) -> Integrability:
 
 
 def decide(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region) -> Integrability:
-    """The verdict on weights {x: ∂L/∂x} of any two variables.
-
-    Args:
-        gradient: the weights.
-        ranges: where witnesses are sought.
-        region: where the verdict is to hold.
-    """
+    """The verdict on weights {x: ∂L/∂x} of any two variables in a region; witnesses are sought in the ranges."""
     gradient = {x: settled(weight, region) for x, weight in gradient.items()}
     result = search(gradient, ranges, region)
     if result.witness:

@@ -1,7 +1,6 @@
 """What is proved of kinks: that a function does not jump there, or that a curl has no part concentrated there.
 
-In steps of irreducible factors two kinks at one place are one. The algebra says what an expression is on a kink g = 0:
-g is solved for a variable or a function of one, or divided by as a polynomial.
+The algebra says what an expression is on a kink g = 0: g is solved for a variable, or divided by as a polynomial.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The loss back from its weights, and the triplet weight that would make weights integrable.
 
 With the potential U = ∫P⁻ds_n − ∫P⁺ds_p, the loss of an integrable field is G(U) with G′(U) = T; where T = f(a·U + b),
-that is F/a with F′ = f. A triplet weight T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the affine
-function of U agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1.
+that is F/a with F′ = f. A T = f(z) that is no function of U has a *tangent twin* f(a·U + b): the affine function of U
+agrees with z, in value and in slope, at the centre (½, ½) of the line s_p + s_n = 1.
 """
 
 from __future__ import annotations
@@ -129,11 +129,9 @@ class NoTwin(ValueError):
 
 
 def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
-    """The profile g(u) of the tangent twin, and the potential U: its triplet weight is g(U).
+    """The profile g(u) of the tangent twin, whose triplet weight is g(U), and the potential U.
 
-    Raises:
-        NoTwin: no closed potential, or T is constant or no function of one scalar argument, or U is flat at the
-            centre.
+    `NoTwin`: no closed potential, T constant or no function of one scalar argument, or U flat at the centre.
 
     >>> from goal_analysis.symbolic.language.primitives import sigmoid
     >>> from goal_analysis.symbolic.weight import Factors
@@ -154,13 +152,9 @@ def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
     if factors is None or closed is None:
         raise NoTwin(f"{field.name}: got a field without a closed potential U but expected separable weights")
     for z, profile, t in profiles(factors.triplet):
-        slope_z, slope_u = (_slope_at_centre(e) for e in (z, closed))
+        slope_z, slope_u = (simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE)) for e in (z, closed))
         if slope_u != 0 and slope_z != 0:
             a = slope_z / slope_u
             argument = sp.expand(a * u + z.subs(CENTRE) - a * closed.subs(CENTRE))
             return profile.subs(t, argument), closed
     raise NoTwin(f"{field.name}: got the triplet weight {factors.triplet} but expected f(z(s_p, s_n))")
-
-
-def _slope_at_centre(e: sp.Expr) -> sp.Expr:
-    return simplest((sp.diff(e, s_n) - sp.diff(e, s_p)).subs(CENTRE))

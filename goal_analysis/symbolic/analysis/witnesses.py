@@ -1,7 +1,6 @@
 """Points that show that weights are no gradient, computed in so many digits that no rounding explains them.
 
-Between the kinks the curl is worked out at random points. A kink is met by a walk along lines until its sign changes,
-and there the weights on both sides are compared. What is not found is not proved by that.
+Between the kinks the curl is worked out at random points; a kink is met by walks along lines until its sign changes.
 """
 
 from __future__ import annotations
@@ -48,10 +47,7 @@ def curl_in_words(pair: tuple[sp.Symbol, ...]) -> str:
 def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region) -> Search:
     """Look for a point at which the weights {s: ∂L/∂s} are not the gradient of any L.
 
-    Args:
-        gradient: what is to be a gradient, by its variables.
-        ranges: where every symbol is tried; a symbol with equal ends keeps that value.
-        region: between which numbers its variables lie; where they have no end, kinks are sought far out too.
+    A symbol with equal ends keeps that value; where a region has no end, kinks are sought far out too.
     """
     symbols = tuple(sorted(set(gradient).union(*(weight.free_symbols for weight in gradient.values())), key=str))
     for a, b in combinations(gradient, 2):
@@ -167,7 +163,9 @@ class _Kinks:
         """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both."""
         jumps = []
         for distance in APART:
-            sides = [self.weights.run(MULTIPRECISION, *_moved(here, place, d)) for d in (distance, -distance)]
+            sides = [
+                self.weights.run(MULTIPRECISION, *_at(here, place, here[place] + d)) for d in (distance, -distance)
+            ]
             jumps.append([up - down for up, down in zip(*sides, strict=True)])
             if not all(mpmath.isfinite(x) for x in jumps[-1]):
                 return None
@@ -199,7 +197,3 @@ def _number(x: sp.Expr) -> Any:
 
 def _at(point: Sequence[Any], place: int, x: Any) -> list[Any]:
     return [*point[:place], x, *point[place + 1 :]]
-
-
-def _moved(point: Sequence[Any], place: int, by: Any) -> list[Any]:
-    return _at(point, place, point[place] + by)

@@ -1,7 +1,6 @@
 """Aggregators: how an anchor turns its positives, or its negatives, into one quantity.
 
-The gradient of an aggregator is the *mining weight*: one-hot for the hardest, softmax for logsumexp,
-uniform for the mean. It is derived by differentiating `combine`, never written down.
+The *mining weight* is its gradient: one-hot for the hardest, softmax for logsumexp, derived from `combine`.
 """
 
 from __future__ import annotations

@@ -89,11 +89,7 @@ def interval_text(domain: sp.Interval) -> str:
 def resolve(
     hyperparameters: Iterable[Hyperparameter], settings: Mapping[str, float], owner: str
 ) -> dict[sp.Symbol, sp.Expr]:
-    """The exact value of every hyperparameter's symbol: its default, or what ``settings`` says.
-
-    Raises:
-        ValueError: a name is unknown or a value lies outside its domain; the text begins with the ``owner``.
-    """
+    """The value of every symbol, from ``settings`` or by default; a ValueError begins with the ``owner``."""
     known = {h.name: h for h in hyperparameters}
     for name, value in settings.items():
         if name not in known:

@@ -1,7 +1,6 @@
 """The words of the symbolic language: the similarities of a triplet and the functions that losses are made of.
 
-SymPy rewrites no function into a form that overflows. All kinks are made of `hinge` and `step`, which differentiates to
-zero: derivatives hold almost everywhere.
+All kinks are made of `hinge` and `step`, which differentiates to zero: derivatives hold almost everywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What s measures on unit vectors, and the similarities of other pairs of the batch that a weight may read.
-
-The gradient of a similarity is the direction that a weight multiplies.
-"""
+"""What s measures on unit vectors, and the similarities of other pairs of the batch that a weight may read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The arithmetic of formulas: SymPy's, refused before a number gets huge, complex or undefined.
 
-SymPy computes powers of numbers, factors what is under a root and looks for the sign of constants as soon as it builds
-an expression. So every operation is checked before SymPy does it, and its result down to the last part.
+SymPy computes, factors and looks for signs as soon as it builds an expression: so every operation is checked before.
 """
 
 from __future__ import annotations
@@ -42,10 +41,7 @@ class Facts(NamedTuple):
 
 
 class Arithmetic:
-    """Operations on expressions inside the language, which raise `Refused` where it is left; one object for a formula.
-
-    What they return is still to be `checked`.
-    """
+    """Operations on expressions of one formula, still to be `checked`; `Refused` where the language is left."""
 
     def __init__(self) -> None:
         self._known: dict[sp.Expr, Facts] = {}

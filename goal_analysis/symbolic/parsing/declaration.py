@@ -68,22 +68,15 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     """Read the declaration of a loss.
 
     The short form is a ``formula`` of s_p and s_n, of each triplet or of the aggregates that ``positives`` and
-    ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap, x_p and x_n, of the counts
-    count_p and count_n and of further aggregates, and the sides ``positives`` and ``negatives``, each an aggregator's
-    name or a table of ``aggregator``, ``inner``, ``pool`` and, for those that take one, ``temperature``. The table
-    ``named`` holds such tables of the further aggregates. Inner functions read s_p on the side of the positives, and
-    s_n, or s_n with the own s_p, everywhere else. ``total`` is a formula of the sum of an anchor's values of ``outer``.
-    What a pair carries is y_p of a positive and y_n of another pair.
+    ``negatives`` name. The long form is a list of ``terms``: an ``outer`` formula of gap, x_p and x_n, of count_p and
+    count_n and of further aggregates, and the sides, each an aggregator's name or a table of ``aggregator``, ``inner``,
+    ``pool`` and perhaps ``temperature``. The table ``named`` holds such tables of the further aggregates. Inner
+    functions read s_p on the side of the positives, and s_n, or s_n with the own s_p, everywhere else. ``total`` is a
+    formula of the sum of an anchor's values of ``outer``. What a pair carries is y_p of a positive and y_n of another
+    pair.
 
-    Args:
-        name: an identifier.
-        mapping: either form, with ``hyperparameters`` (a number, whose domain is ``(0, inf)`` if it is
-            positive and else the reals, or a table of ``default``, ``domain`` and ``meaning``), ``title``,
-            ``reference``, ``similarity``, ``anchors``, ``reduction``, ``learned``, ``proxies`` and ``note``.
-
-    Raises:
-        FormulaError: a formula is not understood; it shows the place.
-        ValueError: a key, a name or a value is not one of those that are accepted.
+    A hyperparameter is a number, whose domain is ``(0, inf)`` if it is positive and else the reals, or a table. A
+    formula that is not understood is a `FormulaError` with the place; an unknown key, name or value is a ValueError.
 
     >>> loss = loss_from_mapping("nca", {"formula": "softplus(tau*gap)/tau", "hyperparameters": {"tau": 10}})
     >>> loss.expression(), loss.hyperparameters[0].domain
@@ -117,11 +110,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
 
 
 def loss_to_mapping(loss: Objective) -> dict[str, Any]:
-    """Write a loss in the long form, so that `loss_from_mapping` reads an equal one.
-
-    Raises:
-        ValueError: the loss holds something that declarations cannot say.
-    """
+    """Write a loss in the long form, so that `loss_from_mapping` reads an equal one; else it is a ValueError."""
     mapping: dict[str, Any] = {
         "title": loss.title,
         "terms": [_said_of_term(term) for term in loss.terms],
@@ -206,14 +195,10 @@ def _said_of_aggregator(aggregator: Aggregator) -> dict[str, Any]:
 
 
 def weight_from_mapping(kind: type[Any], mapping: Mapping[str, Any]) -> Any:
-    """Read a triplet weight or pair weights.
+    """Read a `TripletWeight`, of the ``formula`` T, or `PairWeights`, of ``positive``, P⁺, and ``negative``, P⁻.
 
-    Args:
-        kind: `TripletWeight` or `PairWeights`.
-        mapping: ``formula``, T of s_p, s_n and ``hyperparameters``; or ``positive``, P⁺ of s_p, and ``negative``, P⁻ of
-            s_n, of ``hyperparameters`` and of ``relative`` similarities; with ``name`` and ``reference``. A relative
-            similarity is a table of ``contribution`` and ``member``, formulas of s_p, s_n, o_p, o_n and l_p, ``other``,
-            the kind of pair that it is a mean over, and ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
+    A relative similarity is a table of ``contribution`` and ``member``, formulas of s_p, s_n, o_p, o_n and l_p,
+    ``other``, the kind of pair that it is a mean over, and ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
 
     >>> weight_from_mapping(PairWeights, {"positive": "1 - s_p", "negative": "s_n"}).negative
     s_n

@@ -94,14 +94,9 @@ class FormulaError(ValueError):
 
 
 def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
-    """Read a formula such as ``"softplus(tau*(s_n - s_p))/tau"``; decimals are read exactly, line breaks as blanks.
+    """Read a formula; decimals are read exactly, line breaks as blanks.
 
-    Args:
-        text: the formula.
-        symbols: what the names stand for.
-
-    Raises:
-        FormulaError: the formula holds anything but the language and these names, or goes past its bounds.
+    Anything but the language and the names of ``symbols``, or past its bounds, is a `FormulaError`.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> parse("hinge(s_n - s_p + 0.2)", {"s_n": s_n, "s_p": s_p})

@@ -23,9 +23,7 @@ Region = Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]]
 
 
 def sign_over(x: sp.Expr, region: Region) -> int:
-    """1 if ``x`` is proved to be positive all over the region, −1 if negative; 0 proves nothing.
-
-    Symbols outside of the region are whatever their assumptions allow.
+    """1 if ``x`` is proved positive all over the region, −1 if negative; 0 proves nothing. Other symbols are free.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> unit = dict.fromkeys((s_p, s_n), (sp.Integer(-1), sp.Integer(1)))

@@ -1,7 +1,4 @@
-"""Expressions as straight-line programs: one walk over the tree, one table of functions for every kind of number.
-
-Here are the tables for Python's floats, for numbers of many digits and for intervals; other floors bring theirs.
-"""
+"""Expressions as straight-line programs: one walk over the tree, one table of functions for every kind of number."""
 
 from __future__ import annotations
 
@@ -75,9 +72,7 @@ class Program:
 def program(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol]) -> Program:
     """The program that computes ``outputs`` from ``inputs``; `detach` reads as its argument.
 
-    Raises:
-        UnsupportedFunction: naming the function, and those that are supported.
-        ValueError: a symbol of an output is no input.
+    `UnsupportedFunction` names an unknown function; a symbol of an output that is no input is a ValueError.
 
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> program([softplus(s_n - s_p)], [s_p, s_n]).run(FLOAT, 0.5, 0.5)

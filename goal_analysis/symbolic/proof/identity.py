@@ -1,7 +1,7 @@
 """Is an expression zero? A proof or a witness says so; nothing is guessed.
 
-A proof is algebra: in every case of a `step` or `hinge` the numerator of a rational function of exponentials,
-logarithms and roots is expanded. A witness is a point at which the value is not zero, in 50 digits as in 100.
+A proof expands the numerator of a rational function in every case of a `step` or `hinge`. A witness is a point at which
+the value is not zero, in 50 digits as in 100.
 """
 
 from __future__ import annotations
@@ -44,11 +44,7 @@ class Witness:
 
 
 def refute_zero(expression: sp.Expr, ranges: Ranges) -> Witness | None:
-    """None if ``expression`` is proved to be zero almost everywhere, else a witness against it.
-
-    Raises:
-        Undecided: the value is zero at every point that was tried, but the algebra does not prove it.
-    """
+    """None if ``expression`` is proved zero almost everywhere, else a witness; `Undecided` where neither is found."""
     if expression == 0:
         return None
     witness = find_witness(expression, ranges)

@@ -1,7 +1,4 @@
-"""Tidying: the same expression in fewer words, without undoing a stable form.
-
-What would become too large is neither multiplied out nor factored.
-"""
+"""Tidying: the same expression in fewer words, without undoing a stable form or making it too large."""
 
 from __future__ import annotations
 
@@ -36,9 +33,7 @@ def settled(expression: sp.Expr, region: Region) -> sp.Expr:
 
 
 def simplest(expression: sp.Expr) -> sp.Expr:
-    """The form with the fewest operations among the expression, its factors, and its factors with x·1[x > 0]
-    written as [x]₊. What stands inside of a function stays as it is.
-    """
+    """The form with the fewest operations of the expression, its factors, and these with x·1[x > 0] as [x]₊."""
     opened = _opened(expression)
     shields = {f: sp.Dummy(real=True) for f in _outermost_functions(opened)}
     factored = bounded_factor(opened.xreplace(shields)).xreplace({dummy: f for f, dummy in shields.items()})

@@ -1,7 +1,4 @@
-"""Expressions on paper: as a line of text that `parse` reads back, and in LaTeX.
-
-The printers differ from those of SymPy in the order and the decimals of a reader.
-"""
+"""Expressions as a line of text that `parse` reads back, and in LaTeX, in the order and decimals of a reader."""
 
 from __future__ import annotations
 

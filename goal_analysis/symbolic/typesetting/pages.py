@@ -1,7 +1,4 @@
-"""What is known of a loss, an objective or a verdict as rows of a page, and pages as text, Markdown, LaTeX and data.
-
-A row carries its value as it is: an expression, a number or words. The writers decide how it looks.
-"""
+"""What is known of a loss, an objective or a verdict as rows of a page, and pages as text, Markdown, LaTeX and data."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_every_loss_pair_weight_and_mining_is_read_back() -> None:
     texts += [f"{head}/{pair}{next(behind)}" for i, head in enumerate(HEADS) for pair in PAIRS[i % 3 :: 3]]
     texts += [f"nca/linear@{mining}" for mining in MINED]
     found = [objective for objective in map(possible, texts) if objective is not None]
-    assert len(found) > 0.8 * len(texts)
+    assert len(found) > 0.75 * len(texts)
     for objective in found:
         assert read(line_of(objective, PARTS) or "") == objective, objective.name
 

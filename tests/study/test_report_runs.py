@@ -127,7 +127,7 @@ def with_nothing(folder: Path) -> None:
         (spoilt_json, "expected the folder of a run, with run.json"),
         (without_a_fingerprint, "run.json: data: got no fingerprint but expected text"),
         (with_a_strange_result, "expected what a run writes"),
-        (with_a_strange_log, "expected what a run writes"),
+        (with_a_strange_log, "expected a record with its kind and its step"),
         (with_nothing, "got no run.json in it but expected the folder of a run, or one of runs"),
     ],
 )

@@ -146,23 +146,28 @@ def test_a_signal_ends_a_run_after_its_step_and_nothing_is_lost(
     trained_small, tmp_path: Path, interrupted: tuple, name: str
 ) -> None:
     settings, expected = interrupted
-    before = signal.getsignal(getattr(signal, name))
+    number = getattr(signal, name)
+    before = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    outside = signal.signal(number, before)  # which ignores it where tests run in the background
 
     def ended(folder: Path, times: int) -> None:
         def report(record: Mapping[str, Any]) -> None:
             for _ in range(times if (record["kind"], record["step"]) == ("probe", 3) else 0):
-                signal.raise_signal(getattr(signal, name))
+                signal.raise_signal(number)
 
         with pytest.raises(KeyboardInterrupt):
             trained_small(folder, *settings, report=report)
-        assert signal.getsignal(getattr(signal, name)) == before
+        assert signal.getsignal(number) == before
 
-    ended(tmp_path / "once", 1)
-    assert steps(tmp_path / "once" / CHECKPOINTS)[-1] == 3
-    trained_small(tmp_path / "once", *settings)
-    assert contents(tmp_path / "once") == expected
-    ended(tmp_path / "twice", 2)
-    assert 3 not in steps(tmp_path / "twice" / CHECKPOINTS)
+    try:
+        ended(tmp_path / "once", 1)
+        assert steps(tmp_path / "once" / CHECKPOINTS)[-1] == 3
+        trained_small(tmp_path / "once", *settings)
+        assert contents(tmp_path / "once") == expected
+        ended(tmp_path / "twice", 2)
+        assert 3 not in steps(tmp_path / "twice" / CHECKPOINTS)
+    finally:
+        signal.signal(number, outside)
 
 
 def test_data_sets_carry_nothing_that_a_formula_could_read(trained_small, tmp_path: Path) -> None:

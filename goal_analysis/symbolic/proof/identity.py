@@ -151,13 +151,20 @@ def _smooth_part_vanishes(expression: sp.Expr) -> bool:
 
 
 def _with_letters(expression: sp.Expr) -> sp.Expr:
-    """Every exponential as a power of a letter, which SymPy multiplies out quicker."""
-    letters: dict[sp.Expr, sp.Dummy] = {}
-    at = {}
-    for e in expression.atoms(sp.exp, type(sp.E)):
-        number, rest = e.as_base_exp()[1].as_coeff_Mul(rational=True)
-        at[e] = letters.setdefault(rest / number.q, sp.Dummy(positive=True)) ** number.p
-    return expression.xreplace(at)
+    """Exponentials, and powers by what is no number, as powers of letters, which are multiplied out quicker."""
+    letters: dict[tuple[sp.Expr, sp.Expr], sp.Dummy] = {}
+
+    def power(base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
+        number, rest = exponent.as_coeff_Mul(rational=True)
+        if rest == 1 and base != sp.E:
+            return base**number
+        return letters.setdefault((base, rest / number.q), sp.Dummy(positive=True)) ** number.p
+
+    def product(e: sp.Expr) -> sp.Expr:
+        base, exponent = e.as_base_exp()
+        return sp.Mul(*(power(base, term) for term in sp.Add.make_args(sp.expand(exponent))))
+
+    return expression.replace(lambda e: isinstance(e, sp.exp | sp.Pow) or e == sp.E, product)
 
 
 def _in_exponentials(expression: sp.Expr) -> sp.Expr:

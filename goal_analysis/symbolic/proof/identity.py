@@ -76,11 +76,15 @@ def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
 def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
     source = random.Random(20221024)
-    lines = [(symbol, *(Fraction(str(end)) for end in ranges[symbol])) for symbol in symbols]
+    lines = [(symbol, *map(_fraction, ranges[symbol])) for symbol in symbols]
     for _ in range(count):
         shares = (Fraction(source.randrange(1, 9973), 9973) for _ in symbols)
         drawn = (low + (high - low) * share for (_, low, high), share in zip(lines, shares, strict=True))
         yield {symbol: sp.Rational(x.numerator, x.denominator) for symbol, x in zip(symbols, drawn, strict=True)}
+
+
+def _fraction(number: sp.Expr) -> Fraction:
+    return Fraction(str(number if number.is_Rational else sp.Rational(str(number.evalf(20)))))
 
 
 def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.mpf | None:

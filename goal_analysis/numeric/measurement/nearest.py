@@ -22,7 +22,7 @@ from goal_analysis.numeric.measurement.calling import Inputs
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
 from goal_analysis.numeric.measurement.measurement import Measurement
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
-from goal_analysis.symbolic.language.primitives import s_n, s_p
+from goal_analysis.symbolic.language.primitives import CARRIED, carried_by, s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective
 
@@ -266,12 +266,16 @@ def _variants(near: Neighbour) -> list[Neighbour]:
 
 @lru_cache(maxsize=1024)
 def weights_by_cosine(loss: Objective, positives: int, negatives: int) -> Callable[..., Sequence[np.ndarray]]:
-    """w⁺ of all positives and w⁻ of all negatives of one anchor, by their cosines and the hyperparameters."""
+    """w⁺ of all positives and w⁻ of all negatives of one anchor, by their cosines and the hyperparameters.
+
+    A positive carries 1 and a negative 0, where the loss reads that.
+    """
     of_cosine = OF_COSINE[loss.similarity]
     sides = [sp.symbols(f"{s}1:{count + 1}", real=True) for s, count in ((s_p, positives), (s_n, negatives))]
     cosines = {s: of_cosine(s) for side in sides for s in side}
+    carried = {carried_by(s): number for side, number in zip(sides, CARRIED.values(), strict=True) for s in side}
     by_cosine = [
-        weight.xreplace(cosines) * sp.diff(cosines[s], s)
+        weight.xreplace(cosines | carried) * sp.diff(cosines[s], s)
         for side, weights in zip(sides, loss.weights(*sides), strict=True)
         for s, weight in zip(side, weights, strict=True)
     ]

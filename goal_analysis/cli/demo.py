@@ -40,7 +40,7 @@ RETRIEVING = (
 )
 """What trains on the scenes: the baseline is on hardest negatives. All learn from pixels within `SMALL`."""
 
-SEEDS = 3  # of every objective
+SEEDS = 4  # of every objective, as many as a comparison needs
 SMALL = (
     "data.train=800",
     "data.dev=200",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -106,7 +107,10 @@ def interruptible(output: Path) -> Iterator[None]:
             signal.signal(number, signal.default_int_handler)
         yield
     except KeyboardInterrupt:
-        typer.echo(f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several ranks one says it
+            typer.echo(
+                f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True
+            )
         raise typer.Exit(INTERRUPTED) from None
     finally:
         for number in ending:

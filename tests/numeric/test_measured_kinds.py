@@ -12,6 +12,7 @@ from goal_analysis.numeric.measurement import Inputs, measure, nearest
 from goal_analysis.numeric.measurement.nearest import Neighbour
 from losses_catalog.circle import circle_loss
 from losses_catalog.contrastive_cosine import contrastive_cosine_loss
+from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
 from losses_catalog.sup_con import sup_con_loss
@@ -358,3 +359,12 @@ def test_two_margins_are_found_from_a_coarse_grid() -> None:
 
     first = nearest(measure(contrastive, points=7), [contrastive_cosine_loss])[0]
     assert first.settings == pytest.approx({"pos_margin": 0.83, "neg_margin": 0.21}, abs=1e-6)
+
+
+def test_a_loss_that_reads_what_pairs_carry_is_near_where_positives_carry_one() -> None:
+    def regression(scores: Tensor) -> Tensor:
+        return (scores - own_pairs(scores).to(scores.dtype)).square().sum()
+
+    found = nearest(measure(regression, points=5), [contrastive_cosine_loss, cosine_regression_loss])
+    assert found[0].loss is cosine_regression_loss
+    assert found[0].best < 1e-3 < found[1].best

@@ -29,7 +29,7 @@ MOST_CHARACTERS = 100
 
 
 def regular(path: Path) -> Path:
-    """The path; an OSError where a pipe, a device or a socket is: reading may never end, and writing replaces it."""
+    """The path; an OSError where it is a pipe, a device or a socket: reading may never end, and writing replaces it."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a new folder to write files into, which takes the place of ``path`` at the end, unless that is an error."""
+    """Give a new folder to write files into, which takes the place of ``path`` at the end; an error leaves the old."""
     unfinished = _unfinished(path)
     unfinished.mkdir(parents=True)
     try:
@@ -86,7 +86,7 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Lock a file until the lock is released or the process ends, forks apart; None where the lock is held already."""
+    """Lock a file until the lock is released or the process ends; None where it is held already. Forks have no part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -16,9 +16,7 @@ from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, positive, real
 from goal_analysis.symbolic.language.primitives import gap, s_n, s_p, softplus, step, y_n, y_p
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
-
-LEFT_OUT = -10_000
-"""The logit of a negative that is left out: its exponential is zero."""
+from losses_catalog.false_negative_masked_info_nce import LEFT_OUT
 
 TIE = sp.Rational(1, 10**6)
 """A negative that the teacher likes as well is kept."""

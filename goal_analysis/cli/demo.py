@@ -16,7 +16,7 @@ import typer
 import goal_analysis as ga
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.losses import print_measurement, print_summary, print_verifications, summaries, verification
-from goal_analysis.cli.options import INTERRUPTED, objective_of, print_table, written_to
+from goal_analysis.cli.options import INTERRUPTED, interruptible, objective_of, print_table, written_to
 from goal_analysis.cli.pictures import draw_beside, plot_runs, report
 from goal_analysis.cli.studies import JobsOption, compare
 from goal_analysis.files import write_json
@@ -91,14 +91,14 @@ def demo(
 
 @contextmanager
 def ending_a_demo(output: Path) -> Iterator[None]:
-    """After Ctrl-C, say that the same command goes on, and report what is done."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted. What is in {output}/ is whole, and the same command goes on from there.", err=True)
-        if any((output / RETRIEVAL).rglob("result.json")):
-            _write_report(output, queries=0)
-        raise typer.Exit(INTERRUPTED) from None
+    """After Ctrl-C, report what is done, and say that the same command goes on."""
+    with interruptible(output):
+        try:
+            yield
+        except KeyboardInterrupt:
+            if any((output / RETRIEVAL).rglob("result.json")):
+                _write_report(output, queries=0)
+            raise
 
 
 def _write_report(output: Path, queries: int = 6) -> None:

@@ -27,9 +27,12 @@ def covering(losses: Sequence[Objective]) -> list[Objective]:
 
 
 def carrying(loss: Objective, matches: Matches) -> Matches:
-    """The matches, of which every pair carries a number where the loss reads that; some carry the same."""
-    if not loss.reads_carried:
-        return matches
+    """The matches, of which every pair carries a number where the loss reads that."""
+    return with_numbers(matches) if loss.reads_carried else matches
+
+
+def with_numbers(matches: Matches) -> Matches:
+    """The matches, of which every pair carries a number, some the same."""
     drawn = torch.rand(matches.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     return replace(matches, carried=(8 * drawn).round() / 8)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sympy as sp
 import torch
+from kinds_of_losses import with_numbers
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -196,13 +197,7 @@ def declared(name: str, **changes: Any) -> Objective:
 def batch() -> tuple[Tensor, Matches]:
     generator = torch.Generator().manual_seed(1)
     x, y = (normalize(torch.randn(len(IDS), 5, generator=generator, dtype=torch.float64), dim=1) for _ in range(2))
-    return x @ y.T, carrying(Matches.of_image_ids(IDS))
-
-
-def carrying(matches: Matches) -> Matches:
-    """Every pair carries a number, some the same."""
-    drawn = torch.rand(matches.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    return replace(matches, carried=(8 * drawn).round() / 8)
+    return x @ y.T, with_numbers(Matches.of_image_ids(IDS))
 
 
 def naive(loss: Objective, s: Tensor, matches: Matches) -> Tensor:
@@ -342,7 +337,7 @@ def test_embeddings_take_a_way_that_knows_the_term(name: str) -> None:
     generator = torch.Generator().manual_seed(2)
     drawn = (torch.randn(len(IDS), 5, generator=generator, dtype=torch.float64) for _ in range(2))
     x, y = (normalize(one, dim=1).requires_grad_() for one in drawn)
-    matches = carrying(Matches.of_image_ids(IDS))
+    matches = with_numbers(Matches.of_image_ids(IDS))
     carried = matches.carried if declared(name).reads_carried else None
     found = torch.autograd.grad(GradientObjective(declared(name))(x, y, IDS, carried=carried), (x, y))
     value = naive(declared(name), x @ y.T, matches)

@@ -128,8 +128,9 @@ def run_experiment(
             report(record)
 
         with name_dead_workers(workers), signals_noted() as asked:
-            given = experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric
-            progress = train(*given, checked, asked)
+            progress = train(
+                experiment, objective, model, optimizer, match, tokenizer, data, folder, fabric, checked, asked
+            )
         if leads:
             check_data(folder, data)
             best = _epoch_that_ended(folder, progress.best_step)

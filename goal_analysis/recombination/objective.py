@@ -136,7 +136,8 @@ class GradientObjective(nn.Module):
         """
         x, y = self._accepted(image_embeddings, text_embeddings, image_ids, text_ids)
         if self._measured is not None and self.learned is None:
-            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank)
+            unit = self.similarity == COSINE  # by now
+            value = quick_surrogate(self.functions, self._measured, x, y, image_ids, text_ids, rank, unit)
             if value is not None:
                 return value
         matches = self.matches(x, image_ids, text_ids, carried)
@@ -377,7 +378,10 @@ def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:
 
 def are_unit(of_rows: Tensor) -> bool:
     """Whether these lengths are 1 within `UNIT`."""
-    return bool(((of_rows - 1).abs() <= UNIT).all())
+    if not len(of_rows):
+        return True
+    low, high = torch.aminmax(of_rows)
+    return float(low) >= 1 - UNIT and float(high) <= 1 + UNIT
 
 
 class Learned(nn.Module):

@@ -35,19 +35,21 @@ class Geometry:
     similarity: str  # "dot" (of unit vectors the cosine too) or one of `DISTANCES`
     of_x: Tensor | None = None  # ‖xᵢ‖², where distances are measured
     of_y: Tensor | None = None  # ‖yⱼ‖²
+    known: bool = False  # whether somebody has looked that they are unit vectors
 
     @classmethod
-    def of(cls, similarity: str, x: Tensor, y: Tensor) -> Geometry:
+    def of(cls, similarity: str, x: Tensor, y: Tensor, known: bool = False) -> Geometry:
         """The geometry of these embeddings."""
-        if similarity not in DISTANCES:
-            return cls(x, y, similarity)
-        return cls(
-            x, y, similarity, *(e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
-        )
+        sizes = (None, None)
+        if similarity in DISTANCES:
+            sizes = (e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+        return cls(x, y, similarity, *sizes, known)
 
     @property
     def unit(self) -> bool:
         """Whether no score is larger in magnitude than those of unit vectors."""
+        if self.known:
+            return True
         most = 0.0
         for e in (self.x, self.y):
             lengths = torch.linalg.vector_norm(e, dim=1, dtype=torch.promote_types(e.dtype, torch.float32))
@@ -64,8 +66,8 @@ class Geometry:
         if self.of_x is None or self.of_y is None:
             return
         x, y = self.x[down], self.y[across]
-        for part in chunks(s):
-            squared, sizes = s[part], self.of_x[down][part, None] + self.of_y[None, across]
+        for part, squared in chunks(s):
+            sizes = self.of_x[down][part, None] + self.of_y[None, across]
             squared.mul_(-2).add_(sizes)
             for i, j in (at.unbind(1) for at in (squared < sizes.mul_(CLOSE)).nonzero().split(COLLAPSED)):
                 ends = x[part][i].to(squared.dtype), y[j].to(squared.dtype)
@@ -77,8 +79,8 @@ class Geometry:
         if not DISTANCES[self.similarity]:
             w.mul_(2)
             return
-        for part in chunks(w) if w.ndim == 2 else [slice(None)]:
-            w[part].div_(s[part]).neg_().masked_fill_(s[part] == 0, 0)
+        for _, weights, scores in chunks(w, s) if w.ndim == 2 else [(None, w, s)]:
+            weights.div_(scores).neg_().masked_fill_(scores == 0, 0)
 
 
 def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
+from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank, Tile, chunks
-from goal_analysis.numeric.engine.positives import both, handed_over, lost, only, pair_weights, triplet_weights
+from goal_analysis.numeric.engine.positives import both, handed_over, lost, of_side, only, over, triplet_weights, weighted
 
 SMALL = 40.0
 """Exponents up to which sums of exponentials keep their digits in float32 as they are."""
@@ -43,6 +44,13 @@ def kind_of(term: Term) -> str | None:
     if n.pool != "own":
         return None
     return "linear" if name in LINEAR else "each" if n.aggregator.enumerates else None
+
+
+def bounded(term: Term, geometry: Geometry) -> bool:
+    """Whether exponents are known to be small."""
+    side = term.negatives
+    small = kind_of(term) == "exponential" and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
+    return small and geometry.unit
 
 
 @dataclass(eq=False)
@@ -94,15 +102,15 @@ class Look:
         return self.total.log() if self.shift is None else self.total.log() + self.shift
 
     @property
-    def share(self) -> Tensor | float:
-        """What the mining weight of a negative is, but for its exponential."""
+    def divisor(self) -> Tensor | float:
+        """What the mining weight of a negative is divided by, but for its exponential."""
         if self.kind == "exponential":
             every = self.there is None and self.term.negatives.pool != "both ends"
-            return (self.total if every else self.total.masked_fill(self.total == 0, 1)).reciprocal()
-        if self.term.negatives.aggregator.name not in ("mean", "each_mean"):
+            return self.total if every else self.total.masked_fill(self.total == 0, 1)
+        if self.kind == "none" or self.term.negatives.aggregator.name not in ("mean", "each_mean"):
             return 1.0
         count = self.pairs.negatives(self.total)
-        return count.clamp(min=1).reciprocal() if isinstance(count, Tensor) else 1 / max(count, 1.0)
+        return count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1.0)
 
     @property
     def x_n(self) -> Tensor:
@@ -111,7 +119,7 @@ class Look:
             return torch.zeros_like(self.total)
         if self.kind == "exponential":
             return self.logarithm / self.term.negatives.aggregator.scale
-        return self.term.negatives.inner(self.total) if self.kind == "max" else self.total * self.share
+        return of_side(self.term.negatives, self.total) if self.kind == "max" else over(self.total, self.divisor)
 
     def sides(self, tile: Tile | Pairs, part: slice | None = None) -> list[tuple[slice, int]]:
         """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis."""
@@ -124,16 +132,18 @@ class Look:
         """Add a tile's negatives to the aggregates; ``matrix`` has room for a number a score, and may be the scores."""
         side, shifts = self.term.negatives, self.kind == "exponential" and not self.shared
         scale = side.aggregator.scale if self.kind == "exponential" else 1.0
-        for part in chunks(matrix):
-            chunk = matrix[part]
-            inner(side, s[part], scale, chunk)
+        for _, chunk, scores in chunks(matrix, s):
+            inner(side, scores, scale, chunk)
             if self.shared:
                 chunk.exp_()
         if side.pool != "all":
             tile.mask(matrix, -torch.inf if shifts else 0.0)
-        for part in chunks(matrix):
-            chunk = matrix[part]
-            for where, dim in self.sides(tile, part):
+        for part, chunk in chunks(matrix):
+            sides = self.sides(tile, part)
+            if not shifts and chunk.shape == self.pairs.shape:
+                self.total = torch.cat([chunk.sum(dim) for _, dim in sides])
+                continue
+            for where, dim in sides:
                 if not shifts:
                     self.total[where].add_(chunk.sum(dim))
                 elif self.whole:
@@ -163,8 +173,9 @@ class Look:
         term, n, pairs = self.term, self.term.negatives, self.pairs
         x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
         if self.kind == "each":
-            times = self.share[:, None] if isinstance(self.share, Tensor) else self.share
-            self.weight = only(there, torch.ones_like(x_p) * factor) * times
+            divisor = self.divisor
+            divisor = divisor[:, None] if isinstance(divisor, Tensor) else divisor
+            self.weight = over(only(there, torch.ones_like(x_p) * factor), divisor)
             self.x, self.mining, self.pulled = x_p, q, torch.zeros_like(x_p)
             return None
         if n is not None and n.pool == "both ends":
@@ -178,17 +189,16 @@ class Look:
             self.weight = torch.zeros_like(self.total)
             self.weight[: pairs.anchors] = here.sum(1)
             self.weight.index_add_(0, partners.flatten(), beyond.flatten())
-            self.weight *= self.share
+            self.weight /= self.divisor
         else:
             push, pull = triplet_weights(term, x_p, only(self.there, self.x_n)[:, None], factor, there)
-            received = push[:, 0] if push.shape[1] == 1 else push.sum(1)
-            self.weight = received if n is None else received * self.share
+            self.weight = over(push[:, 0] if push.shape[1] == 1 else push.sum(1), self.divisor)
         return None if term.positives is None else lost(term.positives, s, pull, q)
 
     def of_largest(self) -> tuple[Tensor, Tensor]:
         """The most similar negative of every anchor, and its weight."""
         hard = only(self.there, self.total)
-        return hard, only(self.there, self.weight * pair_weights(self.term.negatives, hard))
+        return hard, only(self.there, weighted(self.term.negatives, self.weight, hard))
 
     def lost_late(self, s: Tensor) -> Tensor:
         """What W loses at the positives, once all negatives have met every x_p."""
@@ -206,9 +216,8 @@ class Look:
             return
         constant = side.hints.constant
         weight = self.weight if constant in (None, 1) else self.weight * constant
-        for part in chunks(matrix):
-            chunk, sides = matrix[part], self.sides(tile, part)
-            scores = None if kept and constant is not None else s[part]
+        for part, chunk, scores in chunks(matrix, s):
+            sides = self.sides(tile, part)
             weights = [weight[where].unsqueeze(dim) for where, dim in sides]
             if self.kind == "linear":
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
@@ -225,7 +234,7 @@ class Look:
                 chunk.copy_(parts[0]) if len(parts) == 1 else torch.add(*parts, out=chunk)
             if constant is None:
                 chunk.mul_(side.weight(scores))
-        if side.pool != "all":
+        if side.pool != "all" and not (kept and constant is not None):
             tile.mask(matrix, 0.0)
 
     def _each(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, pulls: bool) -> None:
@@ -243,7 +252,7 @@ class Look:
                     t = _fresh(self.term.pull(x, values), x, values)
                     tile.mask(t, 0.0)
                 if pulls:
-                    self.pulled[where, slot] += t.sum(dim)
+                    self.pulled[where, slot].add_(t.sum(dim))
         if side.hints.constant is None:
             matrix.mul_(side.weight(s))
         elif side.hints.constant != 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -177,9 +178,7 @@ class Pairs:
         if self.at is not None:
             matrix.view(-1).index_add_(0, self.places.flatten(), weights.flatten(), alpha=-1)
             return
-        diagonal = matrix.diagonal()
-        for part in weights[:, 0].split(len(diagonal)):
-            diagonal.sub_(part)
+        matrix.diagonal().sub_(weights.reshape(-1, len(matrix)).sum(0))
 
 
 def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:
@@ -269,8 +268,12 @@ def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
     return TILE
 
 
-def chunks(matrix: Tensor) -> list[slice]:
-    """Runs of the rows of a tile that are worked on at a time; on a GPU all of them."""
-    rows, columns = matrix.shape
-    height = rows if matrix.is_cuda else max(1, CHUNK // max(columns, 1))
-    return [slice(top, min(top + height, rows)) for top in range(0, rows, max(height, 1))]
+def chunks(*matrices: Tensor) -> Iterator[tuple[Any, ...]]:
+    """Runs of the rows of a tile that are worked on at a time, and what these matrices have there; on a GPU all."""
+    rows, columns = matrices[0].shape
+    height = CHUNK // max(columns, 1)
+    if rows <= height or matrices[0].is_cuda:
+        yield slice(0, rows), *matrices
+        return
+    for top, bottom in pairwise([*range(0, rows, max(height, 1)), rows]):
+        yield slice(top, bottom), *(matrix[top:bottom] for matrix in matrices)

@@ -36,7 +36,7 @@ def handed_over(
     there = None if there is None else there[:, None]
     if term.positives is None:
         return s[:, :1] * 0, 1 / share, None, there
-    aggregator, values, members = term.positives.aggregator, term.positives.inner(s), pairs.several
+    aggregator, values, members = term.positives.aggregator, of_side(term.positives, s), pairs.several
     if aggregator.name == "each" or (members is None and aggregator.name in ALONE):
         return values, 1 / share, None, both(pairs.members, there)
     members = torch.ones_like(values, dtype=torch.bool) if members is None else members
@@ -50,19 +50,33 @@ def triplet_weights(
     term: Term, x_p: Tensor, x_n: Tensor, factor: Tensor | float, there: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """T⁻ and T⁺, times what they count for."""
-    push = only(there, term.push(x_p, x_n) * factor)
-    return push, push if term.pull is term.push else only(there, term.pull(x_p, x_n) * factor)
+    push = only(there, times(term.push(x_p, x_n), factor))
+    return push, push if term.pull is term.push else only(there, times(term.pull(x_p, x_n), factor))
 
 
 def lost(side: Side, s: Tensor, pull: Tensor, mining: Tensor | None) -> Tensor:
     """What W loses at the positives: T·q·P⁺."""
-    pull = pull if mining is None else pull * mining
-    return pull if side.hints.constant == 1 else pull * pair_weights(side, s)
+    return weighted(side, pull if mining is None else pull * mining, s)
 
 
-def pair_weights(side: Side, s: Tensor) -> Tensor | float:
-    """P."""
-    return side.weight(s) if side.hints.constant is None else side.hints.constant
+def of_side(side: Side, s: Tensor) -> Tensor:
+    """k or h."""
+    return s if side.hints.line == (1, 0) else side.inner(s)
+
+
+def weighted(side: Side, values: Tensor, s: Tensor) -> Tensor:
+    """The values times P."""
+    return times(values, side.weight(s) if side.hints.constant is None else side.hints.constant)
+
+
+def times(values: Tensor, factor: Tensor | float) -> Tensor:
+    """The product."""
+    return values if isinstance(factor, float) and factor == 1 else values * factor
+
+
+def over(values: Tensor, divisor: Tensor | float) -> Tensor:
+    """The quotient."""
+    return values if isinstance(divisor, float) and divisor == 1 else values / divisor
 
 
 def only(there: Tensor | None, values: Tensor) -> Tensor:

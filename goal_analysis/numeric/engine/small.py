@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
-from goal_analysis.numeric.engine.looks import SMALL, Look, kind_of
+from goal_analysis.numeric.engine.looks import SMALL, Look, bounded, kind_of
 from goal_analysis.numeric.engine.pairs import Pairs
 from goal_analysis.numeric.engine.positives import divisor
 
@@ -37,42 +35,59 @@ def fits(functions: Functions) -> bool:
 
 def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the embeddings, and ⟨W, S⟩, of a batch for which `is_small` holds."""
-    x, y = geometry.x, geometry.y
-    s = x @ y.T
+    x, y, w = geometry.x, geometry.y, None
+    s = torch.mm(x, y.T)
     geometry.score(s, slice(None), slice(None))
-    positives, pushes, pulls = pairs.read(s), [], []
+    distances, positives = geometry.similarity in DISTANCES, pairs.read(s)
+    only_term = len(functions.terms) == 1 and not distances  # the scores are read no more then
+    pulls = []
     for term in functions.terms:
-        look, found, matrix = Look.of(term, pairs, s, _keeps_digits(term, s)), [], torch.empty_like(s)
+        look = Look.of(term, pairs, s, bounded(term, geometry) or _keeps_digits(term, s))
+        matrix = s if only_term and (look.kind == "max" or look.forgets) else torch.empty_like(s)
+        hits = []
         if look.kind == "max":
-            masked = s.clone()
+            masked = s if only_term else s.clone()
             pairs.mask(masked, -torch.inf)
-            found = [masked.max(dim) for _, dim in look.sides(pairs)]
-            look.total = torch.cat([value for value, _ in found])
+            found = [_first_largest(masked, dim) for _, dim in look.sides(pairs)]
+            look.total, hits = torch.cat([best.view(-1) for best, _ in found]), [hit for _, hit in found]
         elif look.kind in ("exponential", "linear"):
             look.first(pairs, s, matrix)
         pull = look.settle(positives, divisor(functions, pairs, look.there))
-        if look.kind == "max":
-            matrix.zero_()
+        if hits:
             weights = look.of_largest()[1]
-            for (own, dim), (_, at) in zip(look.sides(pairs), found, strict=True):
-                matrix.scatter_add_(dim, at.unsqueeze(dim), weights[own].unsqueeze(dim))
+            parts = [weights[own].unsqueeze(dim) for own, dim in look.sides(pairs)]
+            matrix = hits[0].mul_(parts[0])
+            if len(hits) > 1:
+                matrix.addcmul_(hits[1], parts[1])
         elif look.kind != "none":
             look.second(pairs, s, matrix, look.keeps)
         pull = look.lost_late(positives) if look.late else pull
-        pushes += [matrix] if look.kind != "none" else []
+        if look.kind != "none":
+            w = matrix if w is None else w.add_(matrix)
         pulls += [pull] if pull is not None else []
-    w = functools.reduce(Tensor.add_, pushes) if pushes else torch.zeros_like(s)
-    if pulls:
-        pairs.subtract(w, sum(pulls[1:], pulls[0]))
+    w = torch.zeros_like(s) if w is None else w
+    for pull in pulls:
+        pairs.subtract(w, pull)
+    if not distances:
+        to_x = torch.mm(w, y)
+        return to_x, torch.mm(w.T, x), torch.dot(to_x.view(-1), x.reshape(-1))
     value = torch.dot(w.view(-1), s.view(-1))
-    if geometry.similarity not in DISTANCES:
-        return w @ y, w.T @ x, value
     geometry.by_products(w, s)
     return (
         torch.addcmul(w @ y, w.sum(1)[:, None], x, value=-1),
         torch.addcmul(w.T @ x, w.sum(0)[:, None], y, value=-1),
         value,
     )
+
+
+def _first_largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The largest along an axis, and 1 where the first of them stands, 0 elsewhere."""
+    best = s.amax(dim, keepdim=True)
+    hit = torch.eq(s, best, out=torch.empty_like(s))
+    if float(hit.sum(dim).prod()) != 1:  # there are several, or none that is a number
+        best, at = s.max(dim, keepdim=True)
+        hit.zero_().scatter_(dim, at, 1)
+    return best, hit
 
 
 def _keeps_digits(term: Term, s: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -28,11 +29,12 @@ def quick_surrogate(
     row_ids: Tensor | None = None,
     column_ids: Tensor | None = None,
     rank: Rank | None = None,
+    unit: bool = False,
 ) -> Tensor | None:
     """The surrogate without a matrix of scores, or None where there is no such way; all ways agree up to rounding.
 
     x has the shape ``(rows, dim)``, y ``(columns, dim)``. Equal ids match; without column ids column i comes with row
-    i. A rank does its part where there is much to do; else all ranks do all.
+    i. A rank does its part where there is much to do; else all ranks do all. With ``unit`` both are unit vectors.
     """
     rows, columns = len(x), len(y)
     if not x.numel() or not columns or functions.reduction not in ("sum", "mean"):
@@ -40,11 +42,11 @@ def quick_surrogate(
     if not functions.rows:  # the turned batch has its anchors in the rows
         ids = (row_ids, None) if column_ids is None else (column_ids, row_ids)
         alone = replace(functions, rows=True, columns=False)
-        return quick_surrogate(alone, similarity, y, x, *ids, rank and rank.transposed)
+        return quick_surrogate(alone, similarity, y, x, *ids, rank and rank.transposed, unit)
 
     def at_once() -> Tensor:
         with torch.no_grad(), without_autocast(x):
-            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach())), pairs)
+            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x, y), unit), pairs)
         return Prescribed.apply(x, y, *made)
 
     small = is_small(functions, similarity, rows, columns)
@@ -56,7 +58,7 @@ def quick_surrogate(
     if math.prod(pairs.slots) > max(rows * columns // DENSE, SLOTS * pairs.anchors):
         return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
-        made = tiled(functions, Geometry.of(similarity, *factors(x, y)), pairs, rank=rank)
+        made = tiled(functions, Geometry.of(similarity, *factors(x, y), unit), pairs, rank=rank)
     return Prescribed.apply(x, y, *made)
 
 
@@ -122,6 +124,8 @@ class Prescribed(torch.autograd.Function):
         """Keep what the backward pass needs."""
         return value.clone()
 
+    forward.__signature__ = inspect.signature(forward)  # which torch asks for at every call
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep what the backward pass needs."""
@@ -132,7 +136,8 @@ class Prescribed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        one = not upstream.is_cuda and float(upstream) == 1  # which saves a gradient's memory again
-        made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
-        of_x, of_y = (g if g is None else (g if one else upstream * g).to(dtype) for g, dtype in made)
+        made = ctx.saved_tensors[:2]
+        if upstream.is_cuda or float(upstream) != 1:  # which saves a gradient's memory again
+            made = [g if g is None else upstream * g for g in made]
+        of_x, of_y = (g if g is None else g.to(dtype) for g, dtype in zip(made, ctx.dtypes, strict=True))
         return differentiable_once(ctx, of_x, of_y, None, None, None)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.engine.functions import Functions, Term
+from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry, add_product, dtype_of_products, product
-from goal_analysis.numeric.engine.looks import SMALL, Look, kind_of
+from goal_analysis.numeric.engine.looks import Look, bounded, kind_of
 from goal_analysis.numeric.engine.pairs import PART, TILE, WHOLE, Pairs, Rank, Tile, tile_size, tiles
 from goal_analysis.numeric.engine.positives import divisor
 
@@ -60,18 +60,18 @@ def tiled(
         entries, value = _hardest(functions, geometry, pairs, shares, size, rank)
         (to_x, *_), (to_y, *_) = _products(entries, geometry, rank)
         return to_x, to_y, value
-    unit = any(kind_of(term) == "exponential" for term in functions.terms) and geometry.unit
+    shared = [bounded(term, geometry) for term in functions.terms]
     height = size[0] if size else rows if x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
     both = functions.columns or "both ends" in [term.negatives.pool for term in functions.terms if term.negatives]
     if both or rank is not None:
         tile = (height, columns) if rank is not None and not x.is_cuda else tile_size(x, y, 2)
         size = (size or tile) if both else (height, columns)
-        return _gradients(functions, geometry, unit, pairs, shares, size, rank)
+        return _gradients(functions, geometry, shared, pairs, shares, size, rank)
     to_x, to_y = [], torch.zeros_like(y, dtype=dtype_of_products(y))
     value = to_y.new_zeros(())
     for top in range(0, rows, height):
         bottom = min(rows, top + height)
-        strip = geometry.strip(top, bottom), unit, pairs.strip(top, bottom)
+        strip = geometry.strip(top, bottom), shared, pairs.strip(top, bottom)
         of_x, of_y, of_strip = _gradients(functions, *strip, shares, (height, columns))
         to_x.append(of_x)
         to_y, value = to_y.add_(of_y), value + of_strip
@@ -95,7 +95,7 @@ def _products(
 def _gradients(
     functions: Functions,
     geometry: Geometry,
-    unit: bool,
+    shared: list[bool],
     pairs: Pairs,
     shares: list[Tensor | float],
     size: tuple[int, int],
@@ -107,7 +107,7 @@ def _gradients(
     rows, columns = (slice(0, n) for n in pairs.shape)
     down = rows if rank is None else rank.rows
     scores = _Scores(geometry, pairs, size, part=rank and (down, columns))
-    looks = [Look.of(term, pairs, to_x, _bounded(term, unit)) for term in functions.terms]
+    looks = [Look.of(term, pairs, to_x, small) for term, small in zip(functions.terms, shared, strict=True)]
     pushing, late = [look for look in looks if look.kind != "none"], [look for look in looks if look.late]
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.
@@ -228,13 +228,6 @@ class _Scores:
                 self.geometry.score(s, tile.down, tile.across)
             yield tile, s
         self.made = True
-
-
-def _bounded(term: Term, unit: bool) -> bool:
-    """Whether exponents are known to be small."""
-    side = term.negatives
-    bounded = side is not None and kind_of(term) == "exponential" and unit
-    return bounded and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
 
 
 def _hardest(

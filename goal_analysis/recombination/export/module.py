@@ -42,7 +42,7 @@ class Exported(nn.Module):
         if UNIT and not all(((e.detach().norm(dim=1) - 1).abs() <= 1e-2).all() for e in (x, y)):
             x, y = nn.functional.normalize(x, dim=1), nn.functional.normalize(y, dim=1)
         if QUICK:
-            value = quick_surrogate(FUNCTIONS, SIMILARITY, x, y, row_ids, column_ids)
+            value = quick_surrogate(FUNCTIONS, SIMILARITY, x, y, row_ids, column_ids, unit=UNIT)
             if value is not None:
                 return value
         positives = self.matches(x, y, row_ids, column_ids)

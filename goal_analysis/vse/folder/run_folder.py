@@ -151,11 +151,14 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out. Where an epoch is missing, a `RunError`."""
+    """The records of a run's log, without a last line that was cut off, or that a loss of power left with zeros in it.
+    Where an epoch is missing, a `RunError`.
+    """
     path = folder / name
     if not path.exists():
         return []
     *lines, _ = regular(path).read_bytes().split(b"\n")
+    lines = lines[:-1] if lines and b"\0" in lines[-1] else lines
     found = []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"

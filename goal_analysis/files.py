@@ -102,6 +102,12 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def whole_lines(content: bytes) -> bytes:
+    """The lines of a file that grows, without what a killed process, or a loss of power, leaves: a part, or zeros."""
+    written = content.partition(b"\0")[0]
+    return written[: written.rfind(b"\n") + 1]
+
+
 def try_lock(path: Path) -> FileLock | None:
     """Lock a file until the lock is released or the process ends; None where it is held already. Forks have no part."""
     make_folder(path.parent)

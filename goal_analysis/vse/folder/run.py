@@ -40,7 +40,8 @@ from goal_analysis.vse.folder.run_folder import (
 from goal_analysis.vse.loop.batches import pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
+from goal_analysis.vse.loop.interrupts import signals_noted
+from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, make_optimizer, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer

@@ -4,15 +4,31 @@ The disk is that of "All File Systems Are Not Created Equal" (Pillai et al., OSD
 https://www.usenix.org/conference/osdi14/technical-sessions/presentation/pillai). What a file holds stays from its
 fsync on, and a name from the fsync of its folder on. Of what came after, any part may have reached the disk, in any
 order; one rename is there whole or not at all.
+
+    python benchmarks/power_loss.py [--share 1] [--write]
+
+Each work of `power_loss_works` is done while it is recorded, and begun again from every state that may be left of it,
+or from one in so many. It has to end as if nothing had happened; else this ends with exit code 1 and says which state
+it was. ``--write`` puts the table into ``benchmarks/results/power-loss.md``.
 """
 
+from __future__ import annotations
+
+import argparse
 import itertools
 import os
+import pickle
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
+
+from goal_analysis.files import UNFINISHED, write_whole
+
+RESULT = Path(__file__).parent / "results" / "power-loss.md"
 
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 """Python's audit events before which the files are looked at; what was written in between is seen then."""
@@ -127,7 +143,7 @@ class _Disk:
         """What a file may hold: what was synchronised, all that it held since, and the last of it in parts."""
         old, versions = self.content.get(number, b""), self.written[number]
         new = versions[-1]
-        same = len(os.path.commonprefix([old, new]))
+        same = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
         rest, half = new[same:], (len(new) - same) // 2
         torn = (rest[:half], bytes(len(rest)), bytes(half) + rest[half:])  # cut off, and blocks that were not written
         return list(dict.fromkeys([old, *(new[:same] + part for part in torn), *versions]))
@@ -164,11 +180,9 @@ def _choices(options: list[int], rng: random.Random) -> Iterator[tuple[int, ...]
         yield tuple(rng.randrange(one) for one in options)
 
 
-def states_left(
-    events: list[tuple], at_end: bool = False, passed_over: Callable[[str], bool] = lambda name: False
-) -> list[State]:
-    """The different states that a loss of power may leave at any moment, or after the last event; files of some names
-    are passed over.
+def states_left(events: list[tuple], at_end: bool = False) -> list[State]:
+    """The different states that a loss of power may leave at any moment, or after the last event, without what was
+    unfinished.
     """
     disk, rng, begun = _Disk(), random.Random(0), False
     found: dict[tuple, State] = {}
@@ -176,7 +190,7 @@ def states_left(
         disk.apply(event)
         begun = begun or event[0] == "begin"
         for state in disk.states(rng) if begun and (number == len(events) or not at_end) else ():
-            kept = {p: v for p, v in state.items() if not any(passed_over(part) for part in p.split("/"))}
+            kept = {p: v for p, v in state.items() if not any(fnmatch(n, f".*{UNFINISHED}") for n in p.split("/"))}
             found.setdefault(tuple(sorted(kept.items(), key=lambda one: one[0])), kept)
     return list(found.values())
 
@@ -190,3 +204,117 @@ def put(state: State, folder: Path) -> Path:
         else:
             (folder / path).write_bytes(content)
     return folder
+
+
+def state_of(folder: Path) -> State:
+    """What is in a folder."""
+    return {str(p.relative_to(folder)): None if p.is_dir() else p.read_bytes() for p in sorted(folder.rglob("*"))}
+
+
+def recorded(root: Path, work: Callable[[Path], object]) -> list[tuple]:
+    """The events below a folder while a child does some work there."""
+    with tempfile.TemporaryFile() as kept:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                recorder = Recorder(root)
+                recorder.begin()
+                work(root)
+                recorder.look()
+                recorder.looking = True
+                pickle.dump(recorder.events, kept)
+                kept.flush()
+                code = 0
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code:
+            raise RuntimeError(f"got the exit code {code} of the recorded work but expected 0")
+        kept.seek(0)
+        return pickle.load(kept)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to do with files in a folder.
+
+    Args:
+        name: how the table calls it.
+        do: does it, or goes on with it.
+        before: what is in the folder before.
+        volatile: patterns of names whose content is another one each time.
+    """
+
+    name: str
+    do: Callable[[Path], object]
+    before: Callable[[Path], object] = lambda folder: None
+    volatile: tuple[str, ...] = ()
+
+
+@dataclass
+class Tally:
+    """What became of a work: its ``events``, the ``states`` that may be left, those ``tried``, and what is wrong."""
+
+    events: int
+    states: int
+    tried: int = 0
+    defects: list[str] = field(default_factory=list)
+
+
+def lose_power(work: Work, place: Path, share: int = 1) -> Tally:
+    """Do a work again from one in so many of the states that may be left of it, in new folders at a place."""
+    disk = put({}, place / "disk")
+    work.before(disk)
+    events = recorded(disk, work.do)
+
+    def lasting(folder: Path) -> State:
+        return {p: v for p, v in state_of(folder).items() if not any(fnmatch(p, f"*{one}") for one in work.volatile)}
+
+    expected, found = lasting(disk), states_left(events)
+    tally = Tally(len(events), len(found))
+    for number in range(0, len(found), share):
+        folder = put(found[number], place / str(number))
+        tally.tried += 1
+        try:
+            work.do(folder)
+            left = lasting(folder)
+            wrong = [path for path, content in expected.items() if left.get(path, "none") != content]
+        except Exception as problem:
+            wrong = [f"{type(problem).__name__}: {problem}"]
+        tally.defects += [f"{work.name}, state {number}: {', '.join(wrong)}"] if wrong else []
+    return tally
+
+
+def main() -> None:
+    """Do every work, print the table, and end with 1 if anything was wrong."""
+    from power_loss_works import WORKS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=int, default=1)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    rows, defects = [], []
+    for work in WORKS:
+        with tempfile.TemporaryDirectory() as place:
+            tally = lose_power(work, Path(place), given.share)
+        rows.append(f"| {work.name} | {tally.events:,} | {tally.states:,} | {tally.tried:,} |")
+        print(rows[-1], flush=True)
+        defects += tally.defects
+    text = (
+        "# Loss of power\n\nEach work was recorded, and begun again from the states that a loss of power may leave, "
+        "by `python benchmarks/power_loss.py`: it ended with the same files, byte for byte.\n\n"
+        "| work | changes and synchronisations | states that may be left | begun again from |\n|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+    for defect in defects[:100]:
+        print(defect)
+    if given.write and not defects:
+        write_whole(RESULT, text)
+        print(f"written to {RESULT}")
+    sys.exit(1 if defects else 0)
+
+
+if __name__ == "__main__":
+    main()

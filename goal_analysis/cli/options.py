@@ -23,7 +23,7 @@ import typer
 from typer import Argument, Option
 
 import goal_analysis as ga
-from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
+from goal_analysis.declarations import MOST, MOST_BYTES, number_of, one_of, read_toml, text_of_file
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
 
@@ -58,6 +58,7 @@ File = Path | None
 Files = list[Path] | None
 T = TypeVar("T")
 
+counted = partial(Option, min=1, max=MOST)
 written_to = partial(Option, "--output", "-o")  # the option that says where a command writes
 
 CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]

@@ -1,6 +1,6 @@
 """Hostile input, seeded: nothing is executed, nothing hangs, no half file stays, and every refusal is a documented one.
 
-    python benchmarks/fuzz.py [--cases 50000] [--seed 0] [--write]
+    python benchmarks/fuzz.py [--cases 100000] [--seed 0] [--write]
 
 Every case is a valid input with a few changes (`fuzz_mutations`) at one of the places where input comes in
 (`fuzz_surfaces`). It ends well, or with the documented error and a message; in any other case this ends with exit code
@@ -182,7 +182,7 @@ def table_of(found: dict[str, Tally], seed: int) -> str:
 def main() -> None:
     """Run the cases, print the table, and end with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=50_000)
+    parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--surface", help="Only those with this in their name.")
     parser.add_argument("--write", action="store_true")

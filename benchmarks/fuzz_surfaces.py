@@ -21,7 +21,7 @@ from PIL import Image
 from goal_analysis.declarations import read_file, read_toml, with_settings
 from goal_analysis.files import folder_name
 from goal_analysis.recombination.parts import Parts
-from goal_analysis.recombination.text import from_toml, parse_objective, written
+from goal_analysis.recombination.text import from_toml, line_of, parse_objective, to_toml
 from goal_analysis.study.driver import best_rsum
 from goal_analysis.study.report.runs import read_one
 from goal_analysis.symbolic.language.primitives import s_n, s_p
@@ -127,13 +127,17 @@ def formulas() -> Surface:
 def lines() -> Surface:
     """Objectives in one line, read and written again."""
 
+    def read(line: str) -> str:
+        objective = parse_objective(line, PARTS)
+        return line_of(objective, PARTS) or to_toml(objective, PARTS)
+
     def case(rng: random.Random, folder: Path) -> Callable[[], object]:
         hostile = (
             mutated.large(rng, "nca/")
             if rng.random() < 0.001
             else mutated.text(rng, rng.choice(LINES), rng.choice((PIECES, NAMES)))
         )
-        return lambda: written(parse_objective(hostile, PARTS), PARTS)
+        return lambda: read(hostile)
 
     return Surface(
         "objectives in a line", 60, (ValueError,), lambda folder: [parse_objective(line, PARTS) for line in LINES], case

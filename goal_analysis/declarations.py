@@ -28,6 +28,7 @@ T = TypeVar("T")
 MOST_BYTES = 1_000_000  # of a file that declares something
 MOST_IN_A_LINE = 10_000  # characters of a line of TOML
 DEEPEST = 50  # tables and lists within one another: what is deeper cannot even be shown in a message
+MOST = 100_000  # runs, answers and whatever else is counted one by one
 MOST_IN_A_NUMBER = 60  # characters of a number in a text
 
 
@@ -197,6 +198,14 @@ def read_options(
     own = {name: value for name, value in given.items() if name not in free}
     found = read_value(declared, own, where)
     return {name: getattr(found, name) for name in own} | free
+
+
+def check_counts(**given: int) -> None:
+    """Refuse counts by their names, unless each is a whole number from 1 to `MOST`."""
+    from annotated_types import Ge, Le
+
+    for name, count in given.items():
+        read_value(Annotated[int, Ge(1), Le(MOST)], count, name)
 
 
 def check_fields(value: Any) -> None:

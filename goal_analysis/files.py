@@ -42,16 +42,16 @@ def regular(path: Path) -> Path:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write text in UTF-8 or bytes such that readers see the old file or the new one, never a part, whatever ends the
-    process. A missing folder is made; an OSError, also where a device or a pipe is, leaves the old file.
+    process or the machine. A missing folder is made; an OSError, also where a device or a pipe is, leaves the old file.
     """
-    regular(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(regular(path).parent)
     unfinished = _unfinished(path)
     try:
         with unfinished.open("xb") as file:
             file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        name_for_good(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -61,20 +61,37 @@ def write_whole(path: Path, content: str | bytes) -> None:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a new folder to write files into, which takes the place of ``path`` at the end; an error leaves the old."""
-    unfinished = _unfinished(path)
-    unfinished.mkdir(parents=True)
+    make_folder(path.parent)
+    unfinished, old = _unfinished(path), _unfinished(path)
+    unfinished.mkdir()
     try:
         yield unfinished
-        for file in unfinished.iterdir():
-            _flush(file)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(unfinished, path)
-        _flush(path.parent)
+        for written in (*unfinished.rglob("*"), unfinished):
+            _flush(written)
+        if path.is_dir():
+            os.replace(path, old)
+        name_for_good(unfinished, path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         raise
+    shutil.rmtree(old, ignore_errors=True)
     remove_unfinished(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are missing; a loss of power leaves them."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _flush(made.parent)
+
+
+def name_for_good(written: Path, path: Path) -> None:
+    """Give what was written its name, in place of what had it, for good: without this a loss of power undoes it."""
+    os.replace(written, path)
+    _flush(path.parent)
 
 
 def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
@@ -85,9 +102,15 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def whole_lines(content: bytes) -> bytes:
+    """The lines of a file that grows, without what a killed process, or a loss of power, leaves: a part, or zeros."""
+    written = content.partition(b"\0")[0]
+    return written[: written.rfind(b"\n") + 1]
+
+
 def try_lock(path: Path) -> FileLock | None:
     """Lock a file until the lock is released or the process ends; None where it is held already. Forks have no part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
@@ -147,7 +170,7 @@ def _unfinished(path: Path) -> Path:
 
 def _flush(path: Path) -> None:
     folder = path.is_dir()
-    if folder and os.name == "nt":  # which flushes no folders
+    if folder and (os.name == "nt" or not os.access(path, os.R_OK)):  # which flushes no folders, or may not open this
         return
     descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:

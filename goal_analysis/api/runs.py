@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import check_counts, one_of
 from goal_analysis.files import folder_name
 from goal_analysis.study import TUNED
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
@@ -220,6 +220,7 @@ def compare(
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import Driver, by_seed, seed_jobs
 
+    check_counts(seeds=seeds)
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     measured = measured_on(split, next(iter(named.values())))
@@ -276,6 +277,7 @@ def tune(
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
+    check_counts(budget=budget, seeds=seeds)
     values = {name: value_of(one) for name, one in _by_name(objectives).items()}
     base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
     for value in values.values():

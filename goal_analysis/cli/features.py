@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from goal_analysis.cli.data import DataArgument, DataSetOption, data_options
-from goal_analysis.cli.options import SkipBadOption, interruptible, refuse
+from goal_analysis.cli.options import SkipBadOption, counted, interruptible, refuse
 
 
 def features(
@@ -19,7 +19,7 @@ def features(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights for timm: and torchvision: in place of theirs.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures that the network is given at once.")] = 64,
+    batch: Annotated[int, counted(help="Pictures that the network is given at once.")] = 64,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; by default cuda where there is one.")] = None,
     assignments: DataSetOption = None,
     skip_bad: SkipBadOption = False,

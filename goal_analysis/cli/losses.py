@@ -14,7 +14,7 @@ from typer import Argument, Option
 import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
-from goal_analysis.cli.options import File, Number, Text, Texts, print_json, print_table, refuse
+from goal_analysis.cli.options import File, Number, Text, Texts, counted, print_json, print_table, refuse
 from goal_analysis.declarations import one_of
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
@@ -188,7 +188,7 @@ def measure(
         Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
     ] = None,
     points: Annotated[int, Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
-    dim: Annotated[Number, Option(min=1, help="The dimension of its embeddings.")] = None,
+    dim: Annotated[Number, counted(help="The dimension of its embeddings.")] = None,
     dtype: Annotated[Text, Option(help="float64 or float32.")] = None,
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,

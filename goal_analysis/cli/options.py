@@ -23,8 +23,9 @@ import typer
 from typer import Argument, Option
 
 import goal_analysis as ga
-from goal_analysis.declarations import MOST_BYTES, number_of, one_of, read_toml, text_of_file
+from goal_analysis.declarations import MOST, MOST_BYTES, number_of, one_of, read_toml, text_of_file
 from goal_analysis.recombination import names
+from goal_analysis.vse.loop.interrupts import signals_handled
 
 if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
     from rich.status import Status
@@ -57,6 +58,7 @@ File = Path | None
 Files = list[Path] | None
 T = TypeVar("T")
 
+counted = partial(Option, min=1, max=MOST)
 written_to = partial(Option, "--output", "-o")  # the option that says where a command writes
 
 CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
@@ -100,21 +102,15 @@ def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
 @contextmanager
 def interruptible(output: Path) -> Iterator[None]:
     """After Ctrl-C, or a SIGTERM or SIGHUP that would end the process, say that the command goes on; end with 130."""
-    known = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-    ending = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
     try:
-        for number in ending:
-            signal.signal(number, signal.default_int_handler)
-        yield
+        with signals_handled(signal.default_int_handler):
+            yield
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several ranks one says it
             typer.echo(
                 f"Interrupted; what is done stays in {output}/, and the same command goes on from there", err=True
             )
         raise typer.Exit(INTERRUPTED) from None
-    finally:
-        for number in ending:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def expect_one(given: Mapping[str, object]) -> None:

@@ -281,7 +281,7 @@ def report(
         Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default the first.")
     ] = None,
     queries: Annotated[
-        int, Option(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
+        int, options.counted(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
     ] = 6,
 ) -> None:
     """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.

@@ -21,6 +21,7 @@ from goal_analysis.cli.options import (
     Number,
     Text,
     Texts,
+    counted,
     print_json,
     print_table,
     refuse,
@@ -58,9 +59,9 @@ def train(
     resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
         Number,
-        Option(min=1, help="Devices of this machine, with one process each; by default 1, or what torchrun says."),
+        counted(help="Devices of this machine, with one process each; by default 1, or what torchrun says."),
     ] = None,
-    nodes: Annotated[Number, Option(min=1, help="Machines; by default 1, or what torchrun says.")] = None,
+    nodes: Annotated[Number, counted(help="Machines; by default 1, or what torchrun says.")] = None,
     accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto",
     tensorboard: Annotated[
         bool, Option("--tensorboard", help="Write a log for TensorBoard to RUN/tensorboard too.")
@@ -291,7 +292,7 @@ def retrieve(
     ] = None,
     data: options.OtherDataOption = None,
     split: SplitOption = "dev",
-    top: Annotated[int, Option(min=1, help="How many answers.")] = 5,
+    top: Annotated[int, counted(help="How many answers.")] = 5,
     output: Annotated[
         File, options.written_to(metavar="FILE.png", help="Draw query and answers; images have to be pictures.")
     ] = None,

@@ -14,7 +14,18 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import File, Files, Number, Text, Texts, print_json, print_table, refuse, written_to
+from goal_analysis.cli.options import (
+    File,
+    Files,
+    Number,
+    Text,
+    Texts,
+    counted,
+    print_json,
+    print_table,
+    refuse,
+    written_to,
+)
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole
@@ -44,7 +55,7 @@ ConfirmOption = Annotated[
 ]
 JobsOption = Annotated[
     Number,
-    Option("--jobs", min=1, help="Runs at once, each on one thread; by default one, or as many as have room."),
+    counted("--jobs", help="Runs at once, each on one thread; by default one, or as many as have room."),
 ]
 
 
@@ -129,7 +140,7 @@ def compare(
         Texts, Option("--objective", help="Train with this objective, not the experiment's; repeatable.")
     ] = None,
     data: options.DataOption = None,
-    seeds: Annotated[int, Option(min=1, help="How many seeds: 0 to N − 1.")] = 5,
+    seeds: Annotated[int, counted(help="How many seeds: 0 to N − 1.")] = 5,
     baseline: Annotated[Text, Option(help="Differences are to this one; by default the first.")] = None,
     split: Annotated[str, Option(help="Compare the runs' best models on dev, test or train.")] = "dev",
     assignments: options.AssignmentsOption = None,
@@ -196,8 +207,8 @@ def study(
         Texts, Option("--objective", help="Study this objective beside the baselines; repeatable.")
     ] = None,
     family: Annotated[Text, Option(help="Study many objectives at once: known, published, soft or all.")] = None,
-    budget: Annotated[int, Option(min=1, help="Tuning trials of every objective.")] = 8,
-    seeds: Annotated[int, Option(min=1, help="Seeds of the comparison.")] = 5,
+    budget: Annotated[int, counted(help="Tuning trials of every objective.")] = 8,
+    seeds: Annotated[int, counted(help="Seeds of the comparison.")] = 5,
     tuned: Annotated[
         Texts, Option("--tune", metavar="WHAT", help=f"What is tuned; by default all of {', '.join(TUNED)}.")
     ] = None,
@@ -250,16 +261,16 @@ def study(
 def discover(
     base: Base,
     engines: Engines,
-    budget: Annotated[int, Option(min=1, help="Trials of the search.")] = 200,
+    budget: Annotated[int, counted(help="Trials of the search.")] = 200,
     baseline_budget: Annotated[
-        Number, Option(min=1, help="Trials of every baseline's search; by default as many as of the search.")
+        Number, counted(help="Trials of every baseline's search; by default as many as of the search.")
     ] = None,
     integrable: Annotated[
         bool | None,
         Option("--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."),
     ] = None,
-    finalists: Annotated[int, Option(min=1, help="How many of the best are compared over fresh seeds.")] = 3,
-    seeds: Annotated[int, Option(min=1, help="Fresh seeds of the comparison.")] = 5,
+    finalists: Annotated[int, counted(help="How many of the best are compared over fresh seeds.")] = 3,
+    seeds: Annotated[int, counted(help="Fresh seeds of the comparison.")] = 5,
     baselines: Annotated[
         Texts,
         Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.declarations import read_value
+from goal_analysis.declarations import check_counts, read_value
 from goal_analysis.files import folder_names, json_text, try_lock, write_json, write_whole
 from goal_analysis.study.engine import Engine, Job, LocalProcesses
 from goal_analysis.vse.folder.run_folder import RESULT, RUN, RunError, check_same, read_record, read_run
@@ -97,8 +97,7 @@ class Driver:
     ) -> None:
         self.folder, self.engine, self.say = folder, engine or LocalProcesses(), say
         self.at_once = self.engine.places if at_once is None else at_once
-        if self.at_once < 1:
-            raise ValueError(f"jobs: got {self.at_once} runs at once but expected 1 at least")
+        check_counts(jobs=self.at_once)
         self.progress = Progress(driver=f"process {os.getpid()} on {socket.gethostname()}")
         self._began, self._ended, self._written = time.monotonic(), 0, None
 

@@ -26,7 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
 
-from goal_analysis.files import folder_name, folder_names
+from goal_analysis.files import folder_name, folder_names, whole_lines
 from goal_analysis.study import TUNED
 from goal_analysis.study.copies import Signature
 from goal_analysis.study.driver import TRIAL_FOLD, TRIAL_SEED, Data, Driver, Failure, best_rsum, run_job
@@ -289,10 +289,10 @@ class Search:
 
 
 def storage(driver: Driver) -> JournalStorage:
-    """The journal in a driver's folder, without a last line that was not finished; a RunError where it is damaged."""
+    """The journal in a driver's folder, without a last line that was not written whole; of a damaged one a RunError."""
     path = driver.folder / JOURNAL
     with suppress(FileNotFoundError), path.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)
+        file.truncate(len(whole_lines(file.read())))
     try:
         return JournalStorage(JournalFileBackend(str(path), cast(Any, driver.lock)))  # which is held, and counts
     except (ValueError, LookupError, TypeError) as problem:

@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
             RUN,
             "got checkpoints without run.json, which says what was run, but expected an empty folder, or a whole run",
         ),
-        (LOG, r"log.jsonl: got 0 epochs up to step \d+ but expected 2"),
+        (LOG, r"log.jsonl: got 0 records of the kind epoch up to step \d+ but expected 2"),
     ],
 )
 def test_a_run_without_its_record_or_its_log_is_refused_before_it_is_trained(
@@ -81,14 +81,17 @@ def test_a_run_without_its_record_or_its_log_is_refused_before_it_is_trained(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")} == before
 
 
-@pytest.mark.parametrize("lost", ["the first epoch", "the last lines"])
+LOST_LINES = {
+    "the first epoch": (lambda lines: [one for one in lines if '"epoch": 1' not in one], r"got the epochs \[2\] but"),
+    "the last lines": (lambda lines: lines[:-3], "got 1 records of the kind epoch up to step 8 but expected 2"),
+    "a step": (lambda lines: lines[:2] + lines[3:], "got 7 records of the kind step up to step 8 but expected 8"),
+}
+
+
+@pytest.mark.parametrize("lost", LOST_LINES)
 def test_a_log_without_some_of_its_lines_is_refused(train, run: Path, lost: str) -> None:
-    lines = (run / LOG).read_text().splitlines(keepends=True)
-    kept = [line for line in lines if '"epoch": 1' not in line] if lost == "the first epoch" else lines[:-3]
-    (run / LOG).write_text("".join(kept))
-    said = (
-        r"got the epochs \[2\] but expected one after the other" if lost == "the first epoch" else "got 1 epochs up to"
-    )
+    keep, said = LOST_LINES[lost]
+    (run / LOG).write_text("".join(keep((run / LOG).read_text().splitlines(keepends=True))))
     with pytest.raises(RunError, match=f"log.jsonl: {said}"):
         train(run)
 

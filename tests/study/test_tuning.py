@@ -308,5 +308,5 @@ def test_what_fails_is_said_and_a_baseline_that_fails_ends_the_study(tmp_path: P
 
 
 def test_no_run_at_once_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="got 0 runs at once but expected 1 at least"):
+    with pytest.raises(ValueError, match="jobs: got 0 but expected a whole number from 1 to 100,000"):
         Driver(tmp_path, StandIn(), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -39,7 +40,8 @@ from goal_analysis.vse.folder.run_folder import (
 from goal_analysis.vse.loop.batches import pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
-from goal_analysis.vse.loop.processes import name_dead_workers, signals_noted, watch_ranks
+from goal_analysis.vse.loop.interrupts import signals_noted
+from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, make_optimizer, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
@@ -99,8 +101,7 @@ def run_experiment(
             check_data(folder, data)
             checkpoint, _ = newest(folder / CHECKPOINTS)
             if checkpoint is not None:
-                step = checkpoint.progress.step
-                _check_log(folder, step, step // steps_of_epoch(experiment.training, len(data.train)))
+                _check_log(folder, checkpoint.progress.step, experiment.training, len(data.train))
         elif leads and steps(folder / CHECKPOINTS):
             given = f"{folder}: got checkpoints without {RUN}, which says what was run"
             raise RunError(f"{given}, but expected an empty folder, or a whole run")
@@ -181,11 +182,15 @@ def _matched(split: Split, options: TrainingOptions) -> Callable[[Tensor, Tensor
     return TaughtMatches(split.answers, images.cpu(), captions.cpu(), options.teacher_margin)
 
 
-def _check_log(folder: Path, step: int, epochs: int) -> None:
-    """Raise unless the log has the epochs that had ended at a step."""
-    found = sum(record["kind"] == "epoch" and record["step"] <= step for record in read_log(folder))
-    if found != epochs:
-        raise RunError(f"{folder / LOG}: got {found} epochs up to step {step} but expected {epochs}")
+def _check_log(folder: Path, step: int, options: TrainingOptions, pairs: int) -> None:
+    """Raise unless the log has the records that were written up to a step."""
+    found = Counter(record["kind"] for record in read_log(folder) if record["step"] <= step)
+    every = {"epoch": steps_of_epoch(options, pairs), "step": options.log_steps, "probe": options.probe_steps}
+    for kind, number in every.items():
+        expected = step // number if number else 0
+        if found[kind] != expected:
+            given = f"{folder / LOG}: got {found[kind]} records of the kind {kind} up to step {step}"
+            raise RunError(f"{given} but expected {expected}")
 
 
 def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:

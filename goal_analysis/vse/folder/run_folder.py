@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import MaxLen, MinLen
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import json_value, regular, remove_unfinished, try_lock, write_whole
+from goal_analysis.files import json_value, regular, remove_unfinished, try_lock, whole_lines, write_whole
 from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
@@ -151,11 +151,11 @@ class Log:
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
-    """The records of a run's log; a last line that was cut off is left out. Where an epoch is missing, a `RunError`."""
+    """The records of a run's log, without a last one that was not written whole. Without an epoch, a `RunError`."""
     path = folder / name
     if not path.exists():
         return []
-    *lines, _ = regular(path).read_bytes().split(b"\n")
+    lines = whole_lines(regular(path).read_bytes()).splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"

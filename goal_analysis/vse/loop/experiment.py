@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # an experiment is read before torch is loaded
 
 PRESETS = resources.files("goal_analysis.vse.loop") / "presets"
 
-Count = Annotated[int, Ge(0)]
-Whole = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(0), Le(10**9)]
+Whole = Annotated[int, Ge(1), Le(10**9)]
 Amount = Annotated[float | int, Ge(0), Lt(math.inf)]
 Rate = Annotated[float | int, Gt(0), Lt(math.inf)]
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,30 +47,6 @@ class WorkerError(RuntimeError):
 
 class RankError(RuntimeError):
     """Another process of the run has ended; the message names its rank."""
-
-
-@contextmanager
-def signals_noted() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, SIGTERM or SIGHUP has asked this process to end; the second of them is a KeyboardInterrupt."""
-    asked: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        known = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-        before = {number: signal.getsignal(number) for number in known}
-    ending = [number for number, does in before.items() if does in (signal.SIG_DFL, signal.default_int_handler)]
-    try:
-        for number in ending:
-            signal.signal(number, note)
-        yield lambda: bool(asked)
-    finally:
-        for number in ending:
-            signal.signal(number, before[number])
 
 
 @contextmanager

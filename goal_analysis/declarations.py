@@ -141,11 +141,19 @@ def number_text(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def one_of(names: Iterable[str], given: object = "") -> str:
-    """Names for an error, those that resemble what was given first, whatever its case and what joins its words."""
+def letters_of(name: str) -> str:
+    """What a name says whatever its case, what joins its words, where it is imported from, and that it is a loss."""
+    last = re.sub(r".*\.(?=\w)", "", name).replace("+", "p")
+    return re.sub(r"[\W_]", "", last).lower().removesuffix("loss")
+
+
+def one_of(names: Iterable[str], given: object = "", others: Iterable[tuple[str, str]] = ()) -> str:
+    """Names for an error, those that resemble what was given first; ``others`` are other names for some of them."""
     names = sorted(names)
-    letters = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(names)}
-    alike = get_close_matches(re.sub(r"[\W_]", "", str(given)).lower(), letters, n=3)
+    letters = {letters_of(other): name for other, name in others if name in names}
+    letters |= {letters_of(name): name for name in reversed(names)}
+    meant = letters_of(str(given))
+    alike = get_close_matches(meant, letters, n=3) or [of for of in letters if len(meant) > 3 and meant in of][:3]
     near = list(dict.fromkeys([*get_close_matches(str(given), names, n=3), *(letters[name] for name in alike)]))
     return ", ".join([*near, *(name for name in names if name not in near)]) or "none"
 

@@ -26,13 +26,16 @@ from losses_catalog.cosent import cosent_loss
 from losses_catalog.cosine_contrastive import cosine_contrastive_loss
 from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.cpo import cpo_loss
+from losses_catalog.curricular_face import curricular_face_loss
 from losses_catalog.dcl import dcl_loss
 from losses_catalog.debiased_contrastive import debiased_contrastive_loss
+from losses_catalog.discopop import discopop_loss
 from losses_catalog.distilled_softmax import distilled_softmax_loss
 from losses_catalog.dpo import dpo_loss
 from losses_catalog.dual_temperature import dual_temperature_loss
 from losses_catalog.easy_positive_hard_negative import easy_positive_hard_negative_loss
 from losses_catalog.false_negative_masked_info_nce import false_negative_masked_info_nce_loss
+from losses_catalog.flat_nce import flat_nce_loss
 from losses_catalog.focal_info_nce import focal_info_nce_loss
 from losses_catalog.generalised_lifted_structure import generalised_lifted_structure_loss
 from losses_catalog.guided_info_nce import guided_info_nce_loss
@@ -50,6 +53,7 @@ from losses_catalog.mega_batch_margin import mega_batch_margin_loss
 from losses_catalog.mil_nce import mil_nce_loss
 from losses_catalog.multi_similarity import multi_similarity_loss
 from losses_catalog.mv_am_softmax import mv_am_softmax_loss
+from losses_catalog.mv_arc_softmax import mv_arc_softmax_loss
 from losses_catalog.n_pair import n_pair_loss
 from losses_catalog.nca_pair import nca_pair_loss
 from losses_catalog.negative_cosine import negative_cosine_loss
@@ -151,6 +155,7 @@ families: dict[str, tuple[Objective, ...]] = {
         rince_loss,
         unified_loss,
         dcl_loss,
+        flat_nce_loss,
         spectral_contrastive_loss,
         sup_con_loss,
         sup_con_in_loss,
@@ -190,6 +195,8 @@ families: dict[str, tuple[Objective, ...]] = {
         sub_center_arc_face_loss,
         sphere_face_loss,
         mv_am_softmax_loss,
+        mv_arc_softmax_loss,
+        curricular_face_loss,
         s_face_loss,
         p2s_grad_loss,
     ),
@@ -203,6 +210,7 @@ families: dict[str, tuple[Objective, ...]] = {
         nca_pair_loss,
         apo_zero_loss,
         apo_down_loss,
+        discopop_loss,
     ),
 }
 """The losses by what they compare: triplets, pairs, each positive with all negatives, all positives with all negatives,

@@ -49,7 +49,10 @@ def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
         triplet_weights,
         pair_weights,
         losses,
-        tuple(named for classes in libraries.values() for named in classes.items()),
+        (
+            *(named for classes in libraries.values() for named in classes.items()),
+            *((loss.title, loss.name) for loss in losses),
+        ),
     )
 
 

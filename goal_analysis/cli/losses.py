@@ -15,7 +15,7 @@ import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import File, Number, Text, Texts, counted, print_json, print_table, refuse
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import letters_of, one_of
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.numeric.batches import Batch
@@ -115,7 +115,8 @@ def _called(given: str) -> set[str]:
     from losses_catalog import libraries
 
     classes = [pair for of in libraries.values() for pair in of.items()]
-    found = set(libraries.get(given, {}).values()) | {n for kind, n in classes if kind.lower() == given.lower()}
+    meant = letters_of(given)
+    found = set(libraries.get(given, {}).values()) | {name for kind, name in classes if letters_of(kind) == meant}
     return found or _one_of("library", given, dict([*libraries.items(), *classes]))
 
 

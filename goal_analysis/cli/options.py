@@ -177,10 +177,14 @@ def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, min
     folder = Path(str(find_spec("losses_catalog").origin)).parent  # pyright: ignore[reportOptionalMemberAccess]
     weights = re.findall(r'(Triplet|Pair)Weights?\(\s*name="(\w+)"', (folder / "weights.py").read_text("utf-8"))
     triplets, pairs = ([name for of, name in weights if of == kind] for kind in ("Triplet", "Pair"))
-    losses = sorted(path.stem for path in folder.glob("*.py") if path.stem not in ("__init__", "table", "weights"))
+    sources = {path.stem: path.read_text("utf-8") for path in sorted(folder.glob("*.py"))}
+    titles = {
+        name: title[1] for name, text in sources.items() if (title := re.search(r'^    title="(.+)",$', text, re.M))
+    }
     libraries = json.loads((folder / "libraries.json").read_text("utf-8"))
     classes = [named for of_library in libraries.values() for named in of_library.items()]
-    names.check_names(head, pair, losses, triplets, pairs, classes)
+    classes += [(title, name) for name, title in titles.items()]
+    names.check_names(head, pair, titles, triplets, pairs, classes)
     check_mining(mining)
 
 

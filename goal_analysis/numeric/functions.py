@@ -20,7 +20,7 @@ from goal_analysis.numeric.engine.functions import Side as SideFunctions
 from goal_analysis.numeric.engine.functions import Term as TermFunctions
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.numeric.rounding import safe_at_the_ends
+from goal_analysis.numeric.rounding import safe_at_the_ends, safely_differentiated
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, total, undetach, x_n, x_p, y_n, y_p
 from goal_analysis.symbolic.language.similarity import (
@@ -150,7 +150,7 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
     """A term whose loss autograd differentiates, with inner functions that are finite at the ends."""
 
     def side(of: Side, *reads: sp.Symbol) -> SideFunctions:
-        inner = formula(safe_at_the_ends(of.inner, similarity, values), reads, values)
+        inner = formula(safely_differentiated(of.inner, similarity, values), reads, values)
         aggregator = on_tensors(of.aggregator, values)
         return SideFunctions(aggregator, inner, inner, of.pool.value, of.selection, by_name=True)
 

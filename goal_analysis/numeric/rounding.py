@@ -14,7 +14,7 @@ import sympy as sp
 from goal_analysis.numeric.compilation import Values, compiled
 from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.symbolic.language.aggregators import Side
-from goal_analysis.symbolic.language.primitives import hinge, maximum, minimum, s_n, s_p, x_n, x_p
+from goal_analysis.symbolic.language.primitives import detach, hinge, maximum, minimum, s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.language.similarity import Similarity
 from goal_analysis.symbolic.objective import Objective
 
@@ -42,17 +42,25 @@ def safe_loss(objective: Objective) -> Objective:
 
 
 @lru_cache(maxsize=4096)
-def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values) -> sp.Expr:
+def safe_at_the_ends(e: sp.Expr, similarity: Similarity, values: Values, of_roots: sp.Expr = LEAST) -> sp.Expr:
     """The expression of s_p and s_n with such arguments a as [a − ε]₊ + ε; itself where there is none."""
     if not e.args or not e.has(s_p, s_n):
         return e
-    parts = [safe_at_the_ends(part, similarity, values) for part in e.args]
-    steep = isinstance(e, sp.log) or (e.is_Pow and e.args[1].subs(values).is_integer is False)
-    if steep and _falls_below_zero(e.args[0].subs(values), similarity):
-        parts[0] = hinge(parts[0] - LEAST) + LEAST
+    parts = [safe_at_the_ends(part, similarity, values, of_roots) for part in e.args]
+    power = e.args[1].subs(values) if e.is_Pow else sp.S.One
+    if isinstance(e, sp.log) or power.is_integer is False:
+        least = of_roots if power.is_positive and e.is_Pow else LEAST
+        if _falls_below_zero(e.args[0].subs(values), similarity):
+            parts[0] = hinge(parts[0] - least) + least
     if isinstance(e, sp.acos):
         parts[0] = minimum(maximum(parts[0], -sp.S.One), sp.S.One)
     return e if tuple(parts) == e.args else e.func(*parts)
+
+
+def safely_differentiated(e: sp.Expr, similarity: Similarity, values: Values) -> sp.Expr:
+    """The expression with the derivative of a safe one, and with roots that are zero at the ends."""
+    safe = safe_at_the_ends(e, similarity, values)
+    return e if safe == e else safe + detach(safe_at_the_ends(e, similarity, values, sp.S.Zero) - safe)
 
 
 def _falls_below_zero(argument: sp.Expr, similarity: Similarity) -> bool:

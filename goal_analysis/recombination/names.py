@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from goal_analysis.declarations import number_of, one_of
+from goal_analysis.declarations import letters_of, number_of, one_of
 
 FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
 """Fields of an objective that are set beside its parts and its hyperparameters."""
@@ -37,20 +37,36 @@ def check_names(
     pairs: Collection[str],
     classes: Collection[tuple[str, str]] = (),
 ) -> None:
-    """Refuse a line with an unknown head or pair by a ValueError with the known names; ``classes`` are libraries'."""
+    """Refuse a line with an unknown head or pair by a ValueError with the known names; ``classes`` as in `called`."""
     alone = ":" in head or head in losses
     if not alone and head.removesuffix(TWIN) not in triplets:
-        here = dict.fromkeys(name for kind, name in classes if kind.lower() == head.lower() and name in losses)
-        if here:
-            raise ValueError(f"got {head!r} but expected {' or '.join(here)}, as that loss is called here")
-        raise ValueError(f"got {head!r} but expected one of {one_of((*losses, *triplets), head)}")
+        here = called(head, losses, classes)
+        expected = here or f"one of {one_of((*losses, *triplets), head, classes)}"
+        raise ValueError(f"got {head!r} but expected {expected}")
     if pair is None:
         if not alone:
             other = f"; the loss is called {RENAMED[head]}" if head in RENAMED else ""
             expected = f"pair weights behind it, as in {head}/linear{other}"
             raise ValueError(f"got the triplet weight {head} alone but expected {expected}")
     elif pair not in pairs and pair not in losses:
-        raise ValueError(f"pair weights: got {pair!r} but expected one of {one_of((*pairs, *losses), pair)}")
+        raise ValueError(f"pair weights: got {pair!r} but expected one of {one_of((*pairs, *losses), pair, classes)}")
+
+
+def called(given: str, losses: Collection[str], classes: Collection[tuple[str, str]]) -> str:
+    """What a loss is called here that somebody writes otherwise, for an error; empty where that is not known.
+
+    ``classes`` are other names and ours: classes of libraries, and titles with their parts apart by commas.
+    """
+    meant, by_others = letters_of(given), [(one, name) for kind, name in classes for one in re.split("[(),]", kind)]
+    found = [name for name in losses if letters_of(name) == meant]
+    found += [name for one, name in by_others if name in losses and meant in (letters_of(one), _initials(one))]
+    return f"{' or '.join(dict.fromkeys(found))}, as that loss is called here" if found and meant else ""
+
+
+def _initials(name: str) -> str:
+    """Those of a class of three words or more, such as mnrl of MultipleNegativesRankingLoss."""
+    found = re.findall("[A-Z](?=[a-z])", name)
+    return "".join(found).lower() if len(found) > 2 else ""
 
 
 def said_in(text: str | None, owner: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight, compose
 
 @dataclass(frozen=True)
 class Parts:
-    """What names resolve to, with ``classes``, what libraries call losses. Losses that separate give pair weights too.
+    """What names resolve to, with ``classes``, what others call losses. Losses that separate give pair weights too.
 
     A name twice, one that ends in ``_twin``, and a loss and a weight of one name are ValueErrors.
     """

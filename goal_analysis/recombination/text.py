@@ -32,7 +32,17 @@ import sympy as sp
 from goal_analysis.declarations import Table, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import FIELDS, IN_LINE, LINE, MODULE, OF_PAIR, check_names, said_in, settings_in
+from goal_analysis.recombination.names import (
+    FIELDS,
+    IN_LINE,
+    LINE,
+    MODULE,
+    OF_PAIR,
+    called,
+    check_names,
+    said_in,
+    settings_in,
+)
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -72,7 +82,9 @@ def parse_objective(
         return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
     match = LINE.fullmatch(text)
     if match is None:
-        raise ValueError(f"objective: got {text!r} but expected a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}")
+        here = called(text, [loss.name for loss in parts.losses], parts.classes)
+        expected = here or f"a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}"
+        raise ValueError(f"objective: got {text!r} but expected {expected}")
     head, of_head, pair, of_pair, mining = match.groups()
     try:
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)

@@ -121,6 +121,11 @@ def dual(own: Tensor, n: Tensor) -> Tensor:
     return ((1 - high) / (1 - low)).detach() * -torch.log_softmax(logits, 0)[0]
 
 
+def flat(own: Tensor, n: Tensor) -> Tensor:
+    compared = torch.logsumexp(10 * (n - own), 0)
+    return (compared - compared.detach()).exp()
+
+
 def robust(own: Tensor, n: Tensor) -> Tensor:
     pos, neg = own.exp(), n.exp().sum()
     return -(pos**0.1) / 0.1 + (0.01 * (pos + neg)) ** 0.1 / 0.1
@@ -167,10 +172,27 @@ def poly_1(s: Tensor, m: Matches) -> Tensor:
     return (cross_entropy(20 * s, own, reduction="none") + 1 - probability).mean()
 
 
-def misclassified(s: Tensor, m: Matches) -> Tensor:
-    own = s[m.positives][:, None]
-    logits = torch.where(s > own - 0.35, 1.12 * s + 0.12, s)
-    return cross_entropy(32 * torch.where(m.positives, own - 0.35, logits), m.positives.int().argmax(1))
+def of_hard_classes(
+    scale: float, with_margin: Callable[[Tensor], Tensor], when_hard: Callable[[Tensor], Tensor]
+) -> Written:
+    """The cross entropy of an own class with a margin and of others, changed where they come before it."""
+
+    def mean(s: Tensor, m: Matches) -> Tensor:
+        own = with_margin(s[m.positives])[:, None]
+        logits = torch.where(m.positives, own, torch.where(s > own, when_hard(s), s))
+        return cross_entropy(scale * logits, m.positives.int().argmax(1))
+
+    return mean
+
+
+def of_shifted_angle(s: Tensor, margin: float) -> Tensor:
+    return (s.acos() + margin).cos()
+
+
+def blended(d: Tensor) -> Tensor:
+    """The loss of DPO and an exponential one, of beta·(s_p − s_n)."""
+    share = torch.sigmoid(d / 0.05)
+    return -logsigmoid(d) * (1 - share) + torch.exp(-d) * share
 
 
 def rescaled(p: Tensor, n: Tensor) -> Tensor:
@@ -194,6 +216,7 @@ WRITTEN_OUT: dict[str, Written] = {
     "hard_negative_contrastive": by_positive(reweighted(1)),
     "hard_negative_nce": both_axes(by_positive(weighted_by_softmax)),
     "dual_temperature": by_positive(dual),
+    "flat_nce": by_positive(flat),
     "rince": by_positive(robust),
     "mil_nce": of_both_ends,
     "sincere": by_anchor(supervised),
@@ -201,10 +224,13 @@ WRITTEN_OUT: dict[str, Written] = {
     "recall_at_k": by_anchor(surrogate),
     "proxy_nca": by_anchor(lambda p, n: (torch.logsumexp(n, 0) - p).sum()),
     "poly_1": poly_1,
-    "mv_am_softmax": misclassified,
+    "mv_am_softmax": of_hard_classes(32, lambda own: own - 0.35, lambda s: 1.12 * s + 0.12),
+    "mv_arc_softmax": of_hard_classes(32, lambda own: of_shifted_angle(own, 0.35), lambda s: 1.12 * s + 0.12),
+    "curricular_face": of_hard_classes(64, lambda own: of_shifted_angle(own, 0.5), lambda s: s * s),
     "s_face": by_anchor(rescaled),
     "p2s_grad": lambda s, m: mse_loss(s, 1.0 * m.positives, reduction="sum") / len(s),
     "dpo": by_triplet(lambda d: -logsigmoid(0.1 * d)),
+    "discopop": by_triplet(lambda d: blended(0.1 * d)),
     "ipo": by_triplet(lambda d: (d - 1 / (2 * 0.1)) ** 2),
     "simpo": by_triplet(lambda d: -logsigmoid(2 * (d - 0.25))),
     "cpo": by_anchor(lambda p, n: -logsigmoid(0.1 * (p[:, None] - n)).sum() - p.sum()),

@@ -113,7 +113,7 @@ class _Walk:
             return self._product(e)
         if e.is_Pow:
             return self._power(*e.as_base_exp())
-        if isinstance(e, sp.log) and (stable := _log_of_sum(e.args[0])) is not None:
+        if isinstance(e, sp.log) and e.args[0].has(*FUNCTIONS) and (stable := _log(e.args[0])) is not None:
             return self.place(stable)
         if e.func in FUNCTIONS:
             return self._emit(FUNCTIONS[e.func], *map(self.place, e.args))
@@ -122,10 +122,8 @@ class _Walk:
         )
 
     def _sum(self, e: sp.Add) -> int:
-        number, rest = e.as_coeff_Add()
-        one, other = (-number / rest).as_coeff_Add() if number else (0, 0)
-        if one == 1 and other != 0 and (-number / rest).is_Add:  # 1 − 1/(1 + u) is u/(1 + u), which small u survive
-            return self.place(number * other / (1 + other))
+        if (product := _complement(e)) is not None:
+            return self.place(product)
         terms = sorted(e.args, key=lambda term: (term.could_extract_minus_sign(), sp.default_sort_key(term)))
         total = self.place(terms[0])
         for term in terms[1:]:
@@ -148,6 +146,8 @@ class _Walk:
         return total
 
     def _power(self, base: sp.Expr, exponent: sp.Expr) -> int:
+        if exponent.is_number and (log := _log_of_power(base**exponent)) is not None:
+            return self.place(sp.exp(log))
         if exponent.is_number and exponent.is_negative:
             return self._emit("div", self.place(sp.S.One), self.place(base ** (-exponent)))
         if exponent == 2:
@@ -160,51 +160,73 @@ class _Walk:
         return self.steps.setdefault(Step(operation, operands, constant), self.inputs + len(self.steps))
 
 
-def _log_of_sum(e: sp.Expr) -> sp.Expr | None:
-    """log(e) where e is a sum of exponentials and numbers, each times something positive."""
-    exponents, has_one = [], False
-    for term in sp.Add.make_args(e):
-        positive, rest = term.as_independent(sp.exp, as_Add=False)
-        if not positive.is_positive or not (rest == 1 or isinstance(rest, sp.exp)):
-            return None
-        exponents.append(sp.log(positive) + (rest.args[0] if rest != 1 else 0))
-        has_one |= rest == 1
-    if len(exponents) == 2 and has_one and e.has(sp.exp):
-        constant, other = sorted(exponents, key=lambda x: not x.is_number)
-        return constant + softplus(other - constant)
-    return logsumexp(*exponents) if len(exponents) > 1 and e.has(sp.exp) else None
+def _log(e: sp.Expr) -> sp.Expr | None:
+    """log e, where e is made of exponentials, sigmoids and positive numbers by products, powers and sums."""
+    if isinstance(e, sp.exp):
+        return e.args[0]
+    if isinstance(e, sigmoid):
+        return -softplus(-e.args[0])
+    if not e.has(*FUNCTIONS):
+        return sp.log(e) if e.is_positive else None
+    if e.is_Pow:
+        of_base = _log(e.base)
+        return None if of_base is None else e.exp * of_base
+    if (rest := _complement(e)) is not None:
+        return _log(rest)
+    if not (e.is_Mul or (e.is_Add and e.has(sp.exp))):
+        return None
+    logs = [_log(part) for part in e.args]
+    if None in logs:
+        return None
+    if e.is_Mul:
+        return sp.Add(*logs)
+    number, other = sorted(logs, key=lambda x: not x.is_number)[:2]
+    return number + softplus(other - number) if len(logs) == 2 and number.is_number else logsumexp(*logs)
+
+
+def _complement(e: sp.Expr) -> sp.Expr | None:
+    """c − c·σ(x) as c·σ(−x), and 1 − 1/(1 + u) as u/(1 + u), which small numbers survive; None for what is neither."""
+    number, rest = e.as_coeff_Add()
+    if not number or not rest:
+        return None
+    if isinstance(-rest / number, sigmoid):
+        return number * sigmoid(-(-rest / number).args[0])
+    one, other = (-number / rest).as_coeff_Add()
+    return number * other / (1 + other) if one == 1 and other != 0 and (-number / rest).is_Add else None
 
 
 def _without_overflow(e: sp.Mul) -> sp.Expr:
-    """A product in which no exponential is infinite where another factor is zero: that goes into its exponent."""
-    exponent, others = sp.S.Zero, []
+    """A product in which no factor is infinite where another is zero: their logarithms are added in one exponent."""
+    logs, others, infinite = [], [], False
     for factor in e.args:
-        base, power = factor.as_base_exp()
-        below = _log_of_sum(base) if power.is_negative else None
-        if isinstance(factor, sp.exp):
-            exponent += factor.args[0]
-        elif isinstance(base, sigmoid) and power.is_positive:
-            exponent -= power * softplus(-base.args[0])
-        elif below is not None:
-            exponent += power * below
-        else:
-            others.append(factor)
-            if isinstance(factor, step):  # nothing where it is 1, or ½
-                absent = step(-factor.args[0])
-                exponent -= FAR * absent * (2 * absent - 1)
+        log = _log(factor) if factor.has(sp.exp, sigmoid) else None
+        if log is not None:
+            logs.append(log)
+            base, power = factor.as_base_exp()
+            infinite |= not (isinstance(base, sigmoid) and power.is_positive)
+            continue
+        others.append(factor)
+        if isinstance(factor, step | hinge):  # nothing where it is above zero, or at it
+            absent = step(-factor.args[0])
+            logs.append(-FAR * absent * (2 * absent - 1))
     sums = [f for f in others if f.is_Add and len(f.args) <= MOST_TERMS and f.has(sp.exp)]
-    if exponent.has(softplus, logsumexp, step) and sums:
+    if logs and sums:
         rest = e / sums[0]
         return sp.Add(*(rest * term for term in sums[0].args))
-    merged = any(isinstance(f, sp.exp) for f in e.args) and exponent.has(softplus, logsumexp, step)
-    return sp.Mul(sp.exp(exponent), *others, evaluate=False) if merged else e
+    return sp.Mul(sp.exp(sp.Add(*logs)), *others, evaluate=False) if infinite and len(logs) > 1 else e
 
 
 def _fraction(e: sp.Mul) -> tuple[sp.Expr, sp.Expr]:
     """Numerator and denominator; only powers with a negative number as exponent go below."""
-    below = [f for f in e.args if f.is_Pow and f.exp.is_number and f.exp.is_negative]
+    below = [f for f in e.args if f.is_Pow and f.exp.is_number and f.exp.is_negative and _log_of_power(f) is None]
     above = [f for f in e.args if f not in below]
     return sp.Mul(*above), sp.Mul(*(1 / f for f in below))
+
+
+def _log_of_power(e: sp.Pow) -> sp.Expr | None:
+    """log e of a root or a quotient whose base is as `_log` has it, and no number."""
+    whole = e.exp.is_Integer and e.exp.is_positive
+    return None if whole or not e.base.has(*FUNCTIONS) else _log(e)
 
 
 Table = Mapping[str, Callable[..., Any]]

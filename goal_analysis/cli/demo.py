@@ -68,7 +68,7 @@ def demo(
     start = time.perf_counter()
     with ending_a_demo(output):
         typer.echo("1/6 Deriving the weights of the catalog")
-        print_summary(records := summaries())
+        print_summary(records := summaries(ga.losses()))
         write_json(output / "catalog.json", records)
         typer.echo("2/6 Verifying them against autograd")
         sound = verify_losses_by_autograd(output / "verification.json", ga.losses())

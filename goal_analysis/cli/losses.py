@@ -44,45 +44,52 @@ def list_losses(
     goal-analyze list --library sentence-transformers --year 2024-2026
     goal-analyze list --catalog my_losses.toml --json
     """
-    records = summaries(own)
-    chosen = records
-    asked = {"integrable": integrable, "separable": separable, "proxies": proxies}
-    for what, value in asked.items():
-        if value is not None:
-            answer = _one_of(what, value, ANSWERS)
-            chosen = [record for record in chosen if record[what] is answer]
+    chosen: Sequence[ga.Objective] = options.losses(own)
     if family is not None:
-        _one_of("family", family, {record["family"]: None for record in records})
-        chosen = [record for record in chosen if record["family"] == family]
+        _one_of("family", family, {_family(loss): None for loss in chosen})
+        chosen = [loss for loss in chosen if _family(loss) == family]
     if year is not None:
         match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", year)
         if match is None:
             raise ValueError(f"year: got {year!r} but expected a year such as 2020, or two such as 2020-2024")
         first, last = int(match[1]), int(match[2] or match[1])
-        chosen = [record for record in chosen if record["year"] and first <= record["year"] <= last]
+        chosen = [loss for loss in chosen if first <= (_year(loss) or -1) <= last]
     if library is not None:
         named = _called(library)
-        chosen = [record for record in chosen if record["name"] in named]
-    (print_json if as_json else print_summary)(chosen)
+        chosen = [loss for loss in chosen if loss.name in named]
+    asked = {"integrable": integrable, "separable": separable, "proxies": proxies}
+    answers = {what: _one_of(what, value, ANSWERS) for what, value in asked.items() if value is not None}
+    records = [one for one in summaries(chosen, own) if all(one[what] is answer for what, answer in answers.items())]
+    (print_json if as_json else print_summary)(records)
 
 
-def summaries(own: Path | None = None) -> list[dict[str, Any]]:
+def summaries(losses: Sequence[ga.Objective], own: Path | None = None) -> list[dict[str, Any]]:
     """One record a loss of the catalog, and of a user's file, derived or as it was kept."""
-    return kept(lambda: [*map(_summary, options.with_progress(options.losses(own), "deriving"))], "list", own)
+    names = [loss.name for loss in losses]
+    return kept(lambda: [*map(_summary, options.with_progress(losses, "deriving"))], "list", own, *names)
+
+
+def _family(loss: ga.Objective) -> str:
+    from losses_catalog import families
+
+    return next((family for family, members in families.items() if loss in members), "your own")
+
+
+def _year(loss: ga.Objective) -> int | None:
+    published = re.match(r"[a-z]+(\d{4})", next(iter(loss.reference), ""))
+    return int(published[1]) if published else None
 
 
 def _summary(loss: ga.Objective) -> dict[str, Any]:
     from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
-    from losses_catalog import families
 
     decomposition = ga.decompose(loss)
     verdict = ga.integrability(decomposition)
-    published = re.match(r"[a-z]+(\d{4})", next(iter(loss.reference), ""))
     return {
         "name": loss.name,
         "title": loss.title,
-        "family": next((family for family, members in families.items() if loss in members), "your own"),
-        "year": int(published[1]) if published else None,
+        "family": _family(loss),
+        "year": _year(loss),
         "proxies": loss.proxies,
         "shape": shape(loss),
         "separable": decomposition.separable,

@@ -126,10 +126,11 @@ def _plot_each(chosen: Sequence[ga.Objective], kinds: Sequence[str], folder: Pat
     if len(chosen) < MANY:
         return [path for task in with_progress(tasks, "drawing") for path in task()]
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+
+    from goal_analysis.study.engine import server
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ProcessPoolExecutor(min(cores, 8), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(cores, 8), server(["goal_analysis.pictures.objective_figures"])) as pool:
         drawings = with_progress([pool.submit(task) for task in tasks], "drawing")
         return [path for drawing in drawings for path in drawing.result()]
 

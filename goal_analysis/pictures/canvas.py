@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from goal_analysis.files import write_whole
@@ -26,12 +30,26 @@ def panels(rows: int = 1, columns: int = 1, width: float = 2.6, height: float = 
         return figure, figure.subplots(rows, columns, squeeze=False, **sides)
 
 
+class Ruler(FigureCanvasAgg):
+    """Measures texts with one renderer for all pages: each would have to set every formula anew."""
+
+    def get_renderer(self) -> RendererAgg:
+        """The renderer of this many dots an inch."""
+        return _renderer(self.figure.dpi)
+
+
+@cache
+def _renderer(dpi: float) -> RendererAgg:
+    return RendererAgg(1, 1, dpi)
+
+
 def fit(figure: Figure, title: str = "") -> Figure:
     """Make the page of `panels` as large as Axes, labels, title and legends need; the title is broken into lines."""
     axes: Any = [ax for ax in figure.axes if ax.get_subplotspec() is not None]
     engine: Any = figure.get_layout_engine()
     grid, aspects = axes[0].get_gridspec(), [ax.get_aspect() for ax in axes]
     sides = np.array([grid.get_width_ratios()[0], grid.get_height_ratios()[0]])
+    Ruler(figure)
     with style():
         engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)
         for ax in axes:
@@ -54,6 +72,7 @@ def fit(figure: Figure, title: str = "") -> Figure:
     for ax, aspect in zip(axes, aspects, strict=True):
         ax.set_aspect(aspect)
     figure.set_layout_engine("none")
+    FigureCanvasBase(figure)
     return figure
 
 
@@ -63,11 +82,11 @@ def save(figure: Figure, path: Path) -> None:
     if kind not in FORMATS:
         raise ValueError(f"{path}: got the ending {path.suffix!r} but expected one of .{', .'.join(FORMATS)}")
     content = io.BytesIO()
-    # Without a date the same picture is the same file.
-    with style():
+    with style():  # savefig would draw twice; without a date the same picture is the same file
         if kind == "png":
-            FigureCanvasAgg(figure).print_png(content)  # savefig would draw twice
+            FigureCanvasAgg(figure).print_png(content)
+        elif kind == "svg":
+            FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
         else:
-            dated = {"svg": "Date", "pdf": "CreationDate"}[kind]
-            figure.savefig(content, format=kind, metadata={dated: None})
+            FigureCanvasPdf(figure).print_pdf(content, metadata={"CreationDate": None})
     write_whole(path, content.getvalue())

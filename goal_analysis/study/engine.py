@@ -98,10 +98,7 @@ class LocalProcesses:
 
     def __init__(self, threads: int = 1, devices: Sequence[str] | None = None) -> None:
         self.threads, self.devices = threads, _devices() if devices is None else tuple(devices)
-        forks = "forkserver" in multiprocessing.get_all_start_methods()
-        self._server: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:
-            self._server.set_forkserver_preload(list(PRELOADED))
+        self._server = server(PRELOADED)
         self._running: dict[Job, tuple[BaseProcess, str]] = {}
         self._begun: Counter[Job] = Counter()
         self._lost: dict[Job, str] = {}
@@ -160,6 +157,15 @@ class LocalProcesses:
             process.join(PATIENCE)
             process.kill()
         self._running.clear()
+
+
+def server(preloaded: Sequence[str]) -> Any:
+    """What starts processes: forks, where a system has them, of one server that has these modules imported."""
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
+    if forks:
+        context.set_forkserver_preload(list(preloaded))
+    return context
 
 
 def _devices() -> tuple[str, ...]:

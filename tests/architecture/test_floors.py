@@ -134,7 +134,7 @@ COMMAND = "import sys; sys.argv = ['goal-analyze', {}]; from goal_analysis.cli i
         ("import goal_analysis as ga; ga.loss('circle')", "sympy"),
         ("import goal_analysis.symbolic.parsing.declaration", "sympy"),
         ("from losses_catalog import catalog, table; table.catalog_table(catalog[:2])", "sympy"),
-        (COMMAND.format("'list'"), "sympy"),
+        (COMMAND.format("'list', '--library', 'lightly'"), "sympy"),
         (COMMAND.format("'show', 'circle'"), "numpy sympy"),
         ("import torch", "numpy torch"),  # so the check sees what is loaded
     ],

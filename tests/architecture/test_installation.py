@@ -46,7 +46,8 @@ for words in {commands}:
 print(json.dumps(said))
 """
 
-WITH_CORE_ALONE = ("list", "show circle", "verify vse_pp", "compose nca/linear", "export nca/linear -o own.py")
+WITH_CORE_ALONE = ("list --library lightly", "show circle", "verify vse_pp", "compose nca/linear")
+WITH_CORE_ALONE += ("export nca/linear -o own.py",)
 WITH_EXTRAS = {"plot circle -o pictures": "plots", "discover --data scenes": "study", "study --data scenes": "study"}
 
 

@@ -19,7 +19,7 @@ TINY = ("data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "trai
 TINY += ("model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1")
 
 COMMANDS = (
-    ("list",),
+    ("list", "--library", "lightly"),
     ("compose", "nca(tau=12)/linear@softmax:12"),
     ("plot", "circle", "--kind", "pair", "-o", "pictures"),
     ("train", "--preset", "scenes", *(word for setting in TINY for word in ("--set", setting)), "-o", "run"),
@@ -34,6 +34,7 @@ from typer.testing import CliRunner
 from goal_analysis.cli import app
 print(goal_analysis.__file__)
 print(losses_catalog.__file__)
+print(len(losses_catalog.catalog), "losses")
 for words in {COMMANDS}:
     result = CliRunner().invoke(app, words)
     print("==", *words[:1], result.exit_code)

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 
 from goal_analysis.cli.demo import (
     MARGIN,
@@ -17,6 +18,7 @@ from goal_analysis.cli.demo import (
     SCALE,
     SMALL,
     compare_on_scenes,
+    ending_a_demo,
     measure_margin_softmax,
     verify_losses_by_autograd,
 )
@@ -27,20 +29,16 @@ SETTINGS = ("data.train=12", "data.dev=8", "data.test=1", "training.epochs=1", "
 SETTINGS += ("model.image.width=8", "model.tokenizer.name=words", "model.tokenizer.min_count=1")
 
 SEEDS = 3
-SCRIPT = f"""
-import signal, sys
-from pathlib import Path
-import typer
-from goal_analysis.cli.demo import RETRIEVAL, ending_a_demo
-from goal_analysis.cli.demo import compare_on_scenes
-output = Path(sys.argv[1])
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
-try:
-    with ending_a_demo(output):
-        compare_on_scenes(output / RETRIEVAL, 1, {SEEDS}, {SETTINGS}, {RETRIEVING[:1]})
-except typer.Exit as end:
-    sys.exit(end.exit_code)
-"""
+
+
+def train_in_a_demo(output: Path) -> None:
+    os.environ["COLUMNS"] = "160"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they begin in the background
+    try:
+        with ending_a_demo(output):
+            compare_on_scenes(output / RETRIEVAL, 1, SEEDS, SETTINGS, RETRIEVING[:1])
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
 
 
 @pytest.fixture
@@ -81,20 +79,13 @@ def test_what_was_verified_is_not_verified_again(
     assert json.loads(file.read_text())[0]["verified"] is False
 
 
-def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"},
-        start_new_session=True,
-    ) as process:
+def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(tmp_path: Path, forked) -> None:
+    with forked(partial(train_in_a_demo, tmp_path)) as process:
         deadline = time.monotonic() + 300
         while not list(tmp_path.rglob("result.json")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        said = process.communicate(timeout=300)[0]
+        said = process.communicate()
     assert process.returncode == 130, said
     assert "the same command goes on from there" in said
     assert f" {RETRIEVING[0]} " in said, "the table of the runs that are done"

@@ -23,7 +23,7 @@ def words(folder: Path, output: Path, *more: str) -> list[str]:
 
 
 def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
-    folder: Path, tmp_path: Path, call, killed_midway
+    folder: Path, tmp_path: Path, forked_call, killed_midway
 ) -> None:
     output = tmp_path / "study"
     kept = killed_midway(words(folder, output), output)
@@ -31,7 +31,7 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     asked = CliRunner().invoke(app, ["status", str(output)])
     assert f"of {RUNS} runs done" in asked.output
     assert "No process drives it; the same command goes on from there" in asked.output
-    with call(words(folder, output)) as one:
+    with forked_call(words(folder, output)) as one:
         said = one.stdout.readline()
         one.send_signal(signal.SIGSTOP)  # or it could be done before it is asked for
         try:
@@ -43,7 +43,7 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
             assert len(kept) < state["done"] < RUNS
         finally:
             one.send_signal(signal.SIGCONT)
-        said += one.communicate()[0]
+        said += one.communicate()
     assert one.returncode == 0, said
     assert len(list(output.rglob("result.json"))) == RUNS
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -164,15 +164,15 @@ def test_images_of_another_kind_than_those_trained_on_are_refused(folder: Path, 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
-    folder: Path, run: Path, tmp_path: Path, call: Callable[[Sequence[str]], subprocess.Popen], name: str
+    folder: Path, run: Path, tmp_path: Path, forked_call, name: str
 ) -> None:
     """The moments that matter are those of tests/faults; here the whole process is gone."""
-    with call(arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")) as process:
+    with forked_call(arguments(folder, tmp_path / "killed", "--objective", "nca/linear@softmax:12")) as process:
         while process.poll() is None and not (tmp_path / "killed" / LOG).exists():
             time.sleep(0.01)
         time.sleep(np.random.default_rng().uniform(0, 0.3))
         process.send_signal(getattr(signal, name))
-        said = process.communicate()[0]
+        said = process.communicate()
     if name == "SIGTERM":
         assert process.returncode == 0 or (process.returncode == 130 and "the same command goes on" in said)
     result = called("train", "--resume", str(tmp_path / "killed"))

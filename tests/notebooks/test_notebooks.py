@@ -32,9 +32,13 @@ def kernel() -> Iterator[AsyncKernelManager]:
             run_sync(manager.shutdown_kernel)(now=True)
 
 
+ONCE = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': None}"
+"""Draws every picture once. A box around what is drawn would draw it twice."""
+
+
 def executed(notebook: nbformat.NotebookNode, folder: Path, kernel: AsyncKernelManager) -> nbformat.NotebookNode:
     """The notebook with its outputs; of what ran in the kernel before it knows no name."""
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}"))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}\n{ONCE}"))
     client = NotebookClient(notebook, km=kernel, timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
     try:
         client.execute()

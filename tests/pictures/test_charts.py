@@ -43,8 +43,9 @@ def computed(drawn, name, s_p, s_n, **settings):
 
 @pytest.mark.parametrize("weight", ["w_p", "w_n"])
 def test_a_page_computes_what_a_picture_draws(field, weight):
+    drawn = spec(field)
     for _, at in surface_frame(field, weight, 7).iterrows():
-        assert computed(spec(field), weight, at["s_p"], at["s_n"]) == pytest.approx(at["value"], rel=1e-12)
+        assert computed(drawn, weight, at["s_p"], at["s_n"]) == pytest.approx(at["value"], rel=1e-12)
 
 
 def test_a_hyperparameter_moves_alone(field, composed):

@@ -200,8 +200,10 @@ def test_an_open_verdict_is_said_and_the_rest_is_drawn(nca_linear, monkeypatch):
 @pytest.mark.parametrize("triplet", triplet_weights, ids=lambda weight: weight.name)
 @pytest.mark.parametrize("pair", ["relative_linear", "relative_sigmoid"])
 def test_relative_pair_weights_are_drawn_with_every_triplet_weight(triplet, pair, composed):
+    """A portrait has the panels of field and flow, which have a picture of their own with one of them."""
     field = composed(f"{triplet.name}/{pair}")
-    assert [kind for kind, _ in figures(field, pair)] == list(KINDS)
+    kinds = list(KINDS) if triplet is triplet_weights[-1] else ["pair", "triplet", "portrait"]
+    assert [kind for kind, _ in figures(field, pair, kinds)] == kinds
     assert np.isfinite(curl_frame(field, count=12)[["curl", "potential"]]).all(axis=None)
 
 

@@ -1,9 +1,11 @@
 """Which weights win, from what can be measured of a batch: worlds are trained in, and each is predicted by the rest.
 
     python benchmarks/what_decides.py --data DIR/NAME [--data ...] -o FOLDER --table benchmarks/results/what_decides.md
+    python benchmarks/what_decides.py --data DIR/NAME [--data ...] --study STUDY [--study ...] --table TABLE
 
 A world is a data set with a size of the batch and so many captions of an image in it. In every world all objectives
-train over the same seeds. Of the first objective's runs, the baseline's, the properties are taken, at the first probe:
+train over the same seeds; or it is a comparison of a study that has run. Of the first objective's runs, the baseline's,
+the properties are taken, at the first probe:
 
     equal captions    the share of a batch's negatives whose caption is the anchor's, word for word
     s_p, median       the similarity of positives
@@ -20,12 +22,14 @@ same command goes on after any end.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import goal_analysis as ga
 from goal_analysis.files import folder_name
@@ -42,6 +46,7 @@ OBJECTIVES = (
     "vse_pp",
     "constant/linear",
 )
+BASELINE = OBJECTIVES[0]
 PROPERTIES = ("equal captions", "s_p, median", "s_n, 90 %", "negatives")
 BATCHES, CAPTIONS = (64, 256), (1, 2)
 RIDGE = 1.0
@@ -60,6 +65,7 @@ class World:
         properties: of `PROPERTIES`.
         gains: of every objective, the baseline's 0; shape ``(objectives,)``.
         said: a sentence an objective.
+        objectives: the baseline first.
     """
 
     data: str
@@ -68,6 +74,7 @@ class World:
     properties: np.ndarray
     gains: np.ndarray
     said: tuple[str, ...]
+    objectives: tuple[str, ...] = OBJECTIVES
 
 
 def equal_captions(split: Split, batch: int, captions: int, batches: int = 20) -> float:
@@ -103,12 +110,35 @@ def world(given: argparse.Namespace, data: str, batch: int, captions: int) -> Wo
         captions_per_image=captions,
         probe_steps=max(1, len(split) // batch // 4),
     )
-    measured = list(probes(given.output / name / folder_name(OBJECTIVES[0])))
+    gains = found.table.set_index("objective")["difference"].reindex(OBJECTIVES).fillna(0.0).to_numpy()
+    runs = given.output / name / folder_name(BASELINE)
+    measured = properties(split, runs, batch, captions)
+    return World(Path(data).name, batch, captions, measured, gains, tuple(found.statements()))
+
+
+def properties(split: Split, runs: Path, batch: int, captions: int) -> np.ndarray:
+    """The `PROPERTIES` of the baseline's runs at their first probe."""
+    measured = list(probes(runs))
     means = {key: float(np.mean([one[key] for one in measured])) for key in ("s_p_q50", "s_n_q90")}
     negatives = float(np.mean([one["effective_negatives"] for one in measured])) / (batch - captions)
-    properties = np.array([equal_captions(split, batch, captions), *means.values(), negatives])
-    gains = found.table.set_index("objective")["difference"].reindex(OBJECTIVES).fillna(0.0).to_numpy()
-    return World(Path(data).name, batch, captions, properties, gains, tuple(found.statements()))
+    return np.array([equal_captions(split, batch, captions), *means.values(), negatives])
+
+
+def studied(study: Path, data: Sequence[str]) -> Iterator[World]:
+    """The worlds of a study: what it compared on these data."""
+    table = pd.read_csv(study / "comparison.csv")
+    for one in data:
+        name = Path(one).name
+        rows = table[table["data"] == name].set_index("objective")
+        if rows.empty:
+            continue
+        objectives = (BASELINE, *sorted(set(rows.index) - {BASELINE}))
+        gains = rows["difference"].fillna(0.0).reindex(objectives).to_numpy()
+        (runs,) = (study / "comparison" / name).glob(f"{folder_name(BASELINE)}_trial_*")
+        training = json.loads((runs / "seed-0" / "run.json").read_text())["experiment"]["training"]
+        batch, captions = training["batch_size"], training["captions_per_image"]
+        found = properties(load(one).train, runs, batch, captions)
+        yield World(name, batch, captions, found, gains, (), objectives)
 
 
 def predicted(known: Sequence[World], new: World) -> np.ndarray:
@@ -128,13 +158,14 @@ def trials(worlds: Sequence[World]) -> Iterator[tuple[World, list[World]]]:
         yield one, [w for w in worlds if (w.data != one.data if several else w is not one)]
 
 
-def text(worlds: Sequence[World], epochs: int, seeds: int) -> Iterator[str]:
+def text(worlds: Sequence[World], how: str) -> Iterator[str]:
     """The tables."""
+    objectives = worlds[0].objectives
     yield from ("# What decides which weights win", "")
-    yield f"`python benchmarks/what_decides.py`: {len(worlds)} worlds, {epochs} epochs, {seeds} seeds, dev RSUM. A"
-    yield f"gain is the mean difference to `{OBJECTIVES[0]}`. The properties are of its runs, at their first probe."
-    yield from ("", f"| data | batch | captions | {' | '.join(PROPERTIES)} | {' | '.join(OBJECTIVES[1:])} |")
-    yield "|" + "---|" * (3 + len(PROPERTIES) + len(OBJECTIVES) - 1)
+    yield f"`python benchmarks/what_decides.py`: {len(worlds)} worlds, {how}, dev RSUM. A"
+    yield f"gain is the mean difference to `{BASELINE}`. The properties are of its runs, at their first probe."
+    yield from ("", f"| data | batch | captions | {' | '.join(PROPERTIES)} | {' | '.join(objectives[1:])} |")
+    yield "|" + "---|" * (3 + len(PROPERTIES) + len(objectives) - 1)
     for one in worlds:
         numbers = [f"{x:.3g}" for x in one.properties] + [f"{x:+.1f}" for x in one.gains[1:]]
         yield f"| {one.data} | {one.batch} | {one.captions} | {' | '.join(numbers)} |"
@@ -155,7 +186,7 @@ def text(worlds: Sequence[World], epochs: int, seeds: int) -> Iterator[str]:
         usual = int(np.argmax(np.mean([w.gains for w in known], axis=0)))
         best = int(np.argmax(one.gains))
         regrets.append([one.gains[best] - one.gains[k] for k in (chosen, 0, usual)])
-        names = f"{OBJECTIVES[chosen]} | {OBJECTIVES[best]}"
+        names = f"{objectives[chosen]} | {objectives[best]}"
         said = " | ".join(f"{x:.1f}" for x in regrets[-1])
         yield f"| {one.data} | {one.batch} | {one.captions} | {names} | {said} |"
     means = " | ".join(f"{x:.1f}" for x in np.mean(regrets, axis=0))
@@ -170,11 +201,20 @@ def main() -> None:
     parser.add_argument("--captions", action="append", type=int, default=None, help="by default 1 and 2")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--study", action="append", type=Path, default=[], help="in place of training; repeatable")
+    parser.add_argument("-o", "--output", type=Path, help="where the runs go")
     parser.add_argument("--table", type=Path)
     given = parser.parse_args()
-    kinds = product(given.data, given.batch or BATCHES, given.captions or CAPTIONS)
-    found = "\n".join(text([world(given, *kind) for kind in kinds], given.epochs, given.seeds)) + "\n"
+    if given.study:
+        worlds, how = [one for study in given.study for one in studied(study, given.data)], "by their studies"
+    elif given.output is None:
+        parser.error("got neither --study nor --output but expected one of them")
+    else:
+        kinds = product(given.data, given.batch or BATCHES, given.captions or CAPTIONS)
+        worlds, how = [world(given, *kind) for kind in kinds], f"{given.epochs} epochs, {given.seeds} seeds"
+    if not worlds:
+        parser.error(f"got {', '.join(map(str, given.study))} but expected studies that compared on the data")
+    found = "\n".join(text(worlds, how)) + "\n"
     print(found)
     if given.table is not None:
         given.table.write_text(found, "utf-8")

@@ -49,8 +49,10 @@ def _inputs(values: Sequence[Any]) -> Sequence[Tensor]:
     """The values as tensors of one dtype on one device; by torch's rules numbers and 0-d tensors widen no others."""
     first = values[0] if values else None
     if isinstance(first, Tensor) and first.dtype in WIDE:
-        dtype, device = first.dtype, first.device
-        if all(isinstance(x, Tensor) and x.dtype is dtype and x.device == device for x in values[1:]):
+        for x in values[1:]:
+            if not isinstance(x, Tensor) or x.dtype is not first.dtype or x.device != first.device:
+                break
+        else:
             return values
     tensors = [x for x in values if isinstance(x, Tensor)]
     if not tensors:
@@ -79,8 +81,11 @@ def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ..
         if x.shape != shape:
             shape, like = torch.broadcast_shapes(*(x.shape for x in inputs)), next(x for x in inputs if x.ndim)
             break
-    filled = [like.new_full((), x) if type(x) is float else x for x in outputs]
-    return tuple([x if x.shape == shape else x.expand(shape) for x in filled])
+    filled = []
+    for x in outputs:
+        x = like.new_full((), x) if type(x) is float else x
+        filled.append(x if x.shape == shape else x.expand(shape))
+    return tuple(filled)
 
 
 TORCH: Table = {
@@ -171,6 +176,8 @@ class Formula:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """The value, of the shape to which the inputs broadcast together; what is learned are the last of them."""
+        if not (self.learned or self.stopped.program.outputs):
+            return self.whole(*inputs)[0]
         inputs = (*inputs, *self.learned)
         constants: tuple[Tensor, ...] = ()
         if self.stopped.program.outputs:

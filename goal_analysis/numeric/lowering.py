@@ -37,7 +37,10 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
     def run(*inputs: Any) -> tuple[Any, ...]:
         values = [*inputs, *constants]
         for place, operation, operands, dead in plan:
-            values[place] = operation(*[values[i] for i in operands])
+            if len(operands) == 2:
+                values[place] = operation(values[operands[0]], values[operands[1]])
+            else:
+                values[place] = operation(*[values[i] for i in operands])
             for i in dead:
                 values[i] = None
         return tuple([values[i] for i in p.outputs])

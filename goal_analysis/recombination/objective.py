@@ -86,7 +86,7 @@ class GradientObjective(nn.Module):
         self.objective = objective
         self.refuse_nonfinite, self.match = refuse_nonfinite, match
         self.learned = Learned(objective) if objective.learned else None
-        self._warned = False
+        self._warned, self._made = False, None
         name = DOT.name if objective.similarity == COSINE else objective.similarity.name
         quick = objective.direction is None and objective.grouped is None and name in SCORES
         quick = quick and match == Matches.of_image_ids
@@ -95,7 +95,9 @@ class GradientObjective(nn.Module):
     @property
     def functions(self) -> Functions:
         """The objective as the engine reads it, with what is learned as it is now."""
-        return self._functions(self.objective)
+        if self._made is None and self.learned is None:
+            self._made = functions_of(self.objective)
+        return self._made or self._functions(self.objective)
 
     def _functions(self, objective: Objective) -> Functions:
         return functions_of(objective) if self.learned is None else functions_with(objective, self.learned.numbers())

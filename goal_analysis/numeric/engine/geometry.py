@@ -85,6 +85,8 @@ class Geometry:
 
 def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The numbers in one dtype: the wider one of both, and float32 at least."""
+    if x.dtype == y.dtype == torch.float32:
+        return x, y
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     return x.to(dtype), y.to(dtype)
 

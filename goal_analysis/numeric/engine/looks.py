@@ -15,7 +15,17 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Side, Term
 from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank, Tile, chunks
-from goal_analysis.numeric.engine.positives import both, handed_over, lost, of_side, only, over, triplet_weights, weighted
+from goal_analysis.numeric.engine.positives import (
+    alone,
+    both,
+    handed_over,
+    lost,
+    of_side,
+    only,
+    over,
+    triplet_weights,
+    weighted,
+)
 
 SMALL = 40.0
 """Exponents up to which sums of exponentials keep their digits in float32 as they are."""
@@ -61,10 +71,10 @@ class Look:
     kind: str  # how its negatives are looked at
     pairs: Pairs
     there: Tensor | None  # which anchors have what the term needs; None where all have
-    total: Tensor  # Σ over negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative
-    shift: Tensor | None  # what exponents are relative to; None for zero
-    whole: bool  # tiles have whole rows and rows alone gather: an exponential is relative to its row
+    gathering: int  # how many gather negatives
     shared: bool  # exponentials need no shift
+    total: Tensor | None = None  # Σ over negatives, of exp(β·h(s) − shift) or of h(s); or the most similar negative
+    shift: Tensor | None = None  # what exponents are relative to; None for zero
     weight: Tensor | None = None  # what mining is multiplied with; a column per x_p of enumerated negatives
     x: Tensor | None = None  # x_p in columns, where negatives are enumerated
     mining: Tensor | None = None  # its weights
@@ -75,10 +85,18 @@ class Look:
         """A term before its first look."""
         kind, n = kind_of(term) or "none", term.negatives
         count = sum(pairs.shape) if n is not None and n.pool == "both ends" else pairs.anchors
-        total, shift = like.new_zeros(count), None
-        if kind == "exponential" and not shared:
-            shift = like.new_full((count,), torch.finfo(like.dtype).min)
-        return cls(term, kind, pairs, pairs.present(term, like), total, shift, count == pairs.shape[0], shared)
+        return cls(term, kind, pairs, pairs.present(term, like), count, shared)
+
+    def begin(self, like: Tensor) -> None:
+        """Have gathered nothing; where no exponential needs a shift, a first look at all scores needs no beginning."""
+        self.total = like.new_zeros(self.gathering)
+        if self.kind == "exponential" and not self.shared:
+            self.shift = like.new_full((self.gathering,), torch.finfo(like.dtype).min)
+
+    @property
+    def whole(self) -> bool:
+        """Whether tiles have whole rows and rows alone gather: an exponential is relative to its row."""
+        return self.gathering == self.pairs.shape[0]
 
     @property
     def keeps(self) -> bool:
@@ -126,7 +144,11 @@ class Look:
         rows, top = self.pairs.shape[0], tile.down.start
         columns = slice(rows + tile.across.start, rows + tile.across.stop)
         down = tile.down if part is None else slice(top + part.start, top + part.stop)
-        return [(down, 1), (columns, 0)] if len(self.total) > rows else [(down, 1)]
+        return [(down, 1)] if self.whole else [(down, 1), (columns, 0)]
+
+    def parts(self, vector: Tensor, tile: Tile | Pairs, part: slice | None = None) -> list[Tensor]:
+        """What a vector has of them, as it is broadcast to the scores there."""
+        return [vector[where, None] if dim else vector[where] for where, dim in self.sides(tile, part)]
 
     def first(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor) -> None:
         """Add a tile's negatives to the aggregates; ``matrix`` has room for a number a score, and may be the scores."""
@@ -138,12 +160,11 @@ class Look:
                 chunk.exp_()
         if side.pool != "all":
             tile.mask(matrix, -torch.inf if shifts else 0.0)
+        if self.total is None:
+            self.total = matrix.sum(1) if self.whole else torch.cat((matrix.sum(1), matrix.sum(0)))
+            return
         for part, chunk in chunks(matrix):
-            sides = self.sides(tile, part)
-            if not shifts and chunk.shape == self.pairs.shape:
-                self.total = torch.cat([chunk.sum(dim) for _, dim in sides])
-                continue
-            for where, dim in sides:
+            for where, dim in self.sides(tile, part):
                 if not shifts:
                     self.total[where].add_(chunk.sum(dim))
                 elif self.whole:
@@ -168,9 +189,12 @@ class Look:
     def settle(self, s: Tensor, share: Tensor | float) -> Tensor | None:
         """From the aggregates and the positives' scores, shape ``(anchors, slots)``, to T and the anchors' weights.
 
-        It returns what W loses at the positives, or None where there is none, and where it is known late.
+        It returns what W loses at the positives, or None where there is none, and where it is known late. Of one slot
+        alone the scores may have the shape ``(anchors,)``.
         """
         term, n, pairs = self.term, self.term.negatives, self.pairs
+        if s.ndim == 1 and not (self.kind != "each" and (term.positives is None or alone(term.positives))):
+            s = s[:, None]
         x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
         if self.kind == "each":
             divisor = self.divisor
@@ -191,8 +215,9 @@ class Look:
             self.weight.index_add_(0, partners.flatten(), beyond.flatten())
             self.weight /= self.divisor
         else:
-            push, pull = triplet_weights(term, x_p, only(self.there, self.x_n)[:, None], factor, there)
-            self.weight = over(push[:, 0] if push.shape[1] == 1 else push.sum(1), self.divisor)
+            x_n = only(self.there, self.x_n)
+            push, pull = triplet_weights(term, x_p, x_n if s.ndim == 1 else x_n[:, None], factor, there)
+            self.weight = over(push if s.ndim == 1 else push.sum(1), self.divisor)
         return None if term.positives is None else lost(term.positives, s, pull, q)
 
     def of_largest(self) -> tuple[Tensor, Tensor]:
@@ -202,6 +227,7 @@ class Look:
 
     def lost_late(self, s: Tensor) -> Tensor:
         """What W loses at the positives, once all negatives have met every x_p."""
+        s = s[:, None] if s.ndim == 1 else s
         return lost(self.term.positives, s, self.pulled * self.weight, self.mining)
 
     def second(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor, kept: bool, pulls: bool = True) -> None:
@@ -217,8 +243,7 @@ class Look:
         constant = side.hints.constant
         weight = self.weight if constant in (None, 1) else self.weight * constant
         for part, chunk, scores in chunks(matrix, s):
-            sides = self.sides(tile, part)
-            weights = [weight[where].unsqueeze(dim) for where, dim in sides]
+            sides, weights = self.sides(tile, part), self.parts(weight, tile, part)
             if self.kind == "linear":
                 chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
             elif self.keeps:

@@ -151,10 +151,11 @@ class Pairs:
         return self.places[:rows].flatten() if self.members is None else self.places[:rows][self.members[:rows]]
 
     def read(self, s: Tensor) -> Tensor:
-        """The scores of the positives, from the whole matrix."""
+        """The scores of the positives, from the whole matrix; of a diagonal alone of the shape ``(anchors,)``."""
         if self.at is not None:
             return s.view(-1)[self.places]
-        return torch.cat([s.diagonal()] * (self.anchors // len(s)))[:, None]
+        diagonal = s.diagonal().clone()
+        return diagonal if self.anchors == self.shape[0] else torch.cat((diagonal, diagonal))
 
     @property
     def down(self) -> slice:
@@ -178,7 +179,7 @@ class Pairs:
         if self.at is not None:
             matrix.view(-1).index_add_(0, self.places.flatten(), weights.flatten(), alpha=-1)
             return
-        matrix.diagonal().sub_(weights.reshape(-1, len(matrix)).sum(0))
+        matrix.diagonal().sub_(weights.view(-1) if self.anchors == self.shape[0] else weights.view(2, -1).sum(0))
 
 
 def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:

@@ -15,6 +15,11 @@ ALONE = frozenset(("each", "each_mean", "min", "max", "logsumexp", "softmin", "s
 """Aggregators of which one value alone is the aggregate."""
 
 
+def alone(side: Side) -> bool:
+    """Whether one value alone is its own aggregate."""
+    return side.aggregator.name in ALONE
+
+
 def divisor(functions: Functions, pairs: Pairs, there: Tensor | None) -> Tensor | float:
     """What a term is divided by: how many anchors have what it needs."""
     if functions.reduction == "sum":
@@ -31,13 +36,13 @@ def handed_over(
     """x_p, of no positives zero, what each counts for, the mining weights, and where there is one.
 
     The mining weights are None where every pair has an x_p of its own, and places are None for everywhere; ``s``, the
-    scores of the positives, has the shape ``(anchors, slots)``.
+    scores of the positives, has the shape ``(anchors, slots)``, or ``(anchors,)`` of one that is `alone`.
     """
     there = None if there is None else there[:, None]
     if term.positives is None:
-        return s[:, :1] * 0, 1 / share, None, there
+        return (s if s.ndim == 1 else s[:, :1]) * 0, 1 / share, None, there
     aggregator, values, members = term.positives.aggregator, of_side(term.positives, s), pairs.several
-    if aggregator.name == "each" or (members is None and aggregator.name in ALONE):
+    if aggregator.name == "each" or (members is None and alone(term.positives)):
         return values, 1 / share, None, both(pairs.members, there)
     members = torch.ones_like(values, dtype=torch.bool) if members is None else members
     weights = aggregator.weights(values, members)

@@ -43,6 +43,8 @@ def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) ->
     pulls = []
     for term in functions.terms:
         look = Look.of(term, pairs, s, bounded(term, geometry) or _keeps_digits(term, s))
+        if look.kind in ("each", "none") or (look.kind == "exponential" and not look.shared):
+            look.begin(s)
         matrix = s if only_term and (look.kind == "max" or look.forgets) else torch.empty_like(s)
         hits = []
         if look.kind == "max":
@@ -54,8 +56,7 @@ def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) ->
             look.first(pairs, s, matrix)
         pull = look.settle(positives, divisor(functions, pairs, look.there))
         if hits:
-            weights = look.of_largest()[1]
-            parts = [weights[own].unsqueeze(dim) for own, dim in look.sides(pairs)]
+            parts = look.parts(look.of_largest()[1], pairs)
             matrix = hits[0].mul_(parts[0])
             if len(hits) > 1:
                 matrix.addcmul_(hits[1], parts[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -36,7 +35,7 @@ def quick_surrogate(
     x has the shape ``(rows, dim)``, y ``(columns, dim)``. Equal ids match; without column ids column i comes with row
     i. A rank does its part where there is much to do; else all ranks do all. With ``unit`` both are unit vectors.
     """
-    rows, columns = len(x), len(y)
+    rows, columns = x.shape[0], y.shape[0]
     if not x.numel() or not columns or functions.reduction not in ("sum", "mean"):
         return None
     if not functions.rows:  # the turned batch has its anchors in the rows
@@ -45,8 +44,8 @@ def quick_surrogate(
         return quick_surrogate(alone, similarity, y, x, *ids, rank and rank.transposed, unit)
 
     def at_once() -> Tensor:
-        with torch.no_grad(), without_autocast(x):
-            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x, y), unit), pairs)
+        with without_autocast(x):
+            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach()), unit), pairs)
         return Prescribed.apply(x, y, *made)
 
     small = is_small(functions, similarity, rows, columns)
@@ -64,8 +63,8 @@ def quick_surrogate(
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
     """Autocast switched off where it is on: switching takes time."""
-    on = torch.is_autocast_enabled(like.device.type)
-    return torch.autocast(like.device.type, enabled=False) if on else nullcontext()
+    device = "cpu" if like.is_cpu else like.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,20 +123,26 @@ class Prescribed(torch.autograd.Function):
         """Keep what the backward pass needs."""
         return value.clone()
 
-    forward.__signature__ = inspect.signature(forward)  # which torch asks for at every call
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """As always, but for torch's look at the signature of `forward`, which takes longer than a small batch."""
+        transformed = torch._C._are_functorch_transforms_active()
+        return super().apply(*args) if transformed else super(torch.autograd.Function, cls).apply(*args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep what the backward pass needs."""
         x, y, to_x, to_y, _ = inputs
         ctx.save_for_backward(to_x, to_y, x, y)
-        ctx.dtypes = x.dtype, x.dtype if y is None else y.dtype
+        same = to_x.dtype == x.dtype and (y is None or y.dtype == x.dtype)
+        ctx.dtypes = None if same else (x.dtype, x.dtype if y is None else y.dtype)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        made = ctx.saved_tensors[:2]
+        of_x, of_y, *_ = ctx.saved_tensors
         if upstream.is_cuda or float(upstream) != 1:  # which saves a gradient's memory again
-            made = [g if g is None else upstream * g for g in made]
-        of_x, of_y = (g if g is None else g.to(dtype) for g, dtype in zip(made, ctx.dtypes, strict=True))
+            of_x, of_y = upstream * of_x, None if of_y is None else upstream * of_y
+        if ctx.dtypes is not None:
+            of_x, of_y = of_x.to(ctx.dtypes[0]), None if of_y is None else of_y.to(ctx.dtypes[1])
         return differentiable_once(ctx, of_x, of_y, None, None, None)

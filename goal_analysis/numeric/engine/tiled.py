@@ -108,6 +108,8 @@ def _gradients(
     down = rows if rank is None else rank.rows
     scores = _Scores(geometry, pairs, size, part=rank and (down, columns))
     looks = [Look.of(term, pairs, to_x, small) for term, small in zip(functions.terms, shared, strict=True)]
+    for look in looks:
+        look.begin(to_x)
     pushing, late = [look for look in looks if look.kind != "none"], [look for look in looks if look.late]
     distances = geometry.similarity in DISTANCES
     # One term whose weights need the scores no more leaves its exponentials in their place.

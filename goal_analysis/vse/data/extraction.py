@@ -52,7 +52,7 @@ def extract_features(
     with ThreadPoolExecutor() as pool:
         for name, split in splits.items():
             count, begun, final = len(split.images), folder / f".{name}_ims.npy", folder / f"{name}_ims.npy"
-            first = count if final.exists() else max(0, (_done(begun) // batch - 1) * batch)  # the last may be zeros
+            first = count if final.is_file() else max(0, (_done(begun) // batch - 1) * batch)  # the last may be zeros
             for rows in pieces(np.arange(first, count), batch):
                 prepared = pool.map(network.prepare, pool.map(partial(_picture, split.images), rows.tolist()))
                 _append(begun, network.features(list(prepared), regions), int(rows[0]), count)

@@ -11,10 +11,12 @@ the same byte for byte, a run is lost or one was made twice to its end, this end
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -22,17 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from goal_analysis.api.objectives import text_of, value_of
 from goal_analysis.files import write_whole
-from goal_analysis.study.driver import DECLARED, Driver
-from goal_analysis.study.engine import Engine, LocalProcesses
-from goal_analysis.study.search import Setting, storage
-from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, run_study, tuning_of
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import LOG, read_log
-from goal_analysis.vse.loop.experiment import read_experiment
 
-TABLES = (TABLE, TRIALS, TEXT)
+TABLES = ("comparison.csv", "trials.csv", "comparison.md")
+DECLARED, LOG, RESULT = "experiment.json", "log.jsonl", "result.json"
 OBJECTIVES = ("info_nce(tau=12)", "vse_pp", "circle(gamma=32, anchors=both)", "sup_con(scale=12, anchors=both)")
 SETTINGS = ("training.batch_size=20", "training.checkpoint_steps=2", "model.image.dim=8")
 MADE = Path(__file__).parent / "results" / "killed-node.md"
@@ -45,7 +40,7 @@ class Size:
     objectives: tuple[str, ...] = OBJECTIVES
     trials: int = 2
     seeds: int = 4
-    epochs: int = 12
+    epochs: int = 8
 
     @property
     def runs(self) -> int:
@@ -59,7 +54,7 @@ class Moment:
 
     Args:
         done: the results that there were, with the times of their writing.
-        within: the records of the log of every run that had begun and not ended.
+        within: the epochs of every run that had begun and not ended.
     """
 
     done: dict[Path, int]
@@ -79,13 +74,26 @@ def make_data(where: Path) -> Path:
     return where
 
 
-def study(folder: Path, data: Path, engine: Engine, size: Size) -> None:
-    """The study, in a folder, by an engine."""
+def study(folder: Path, data: Path, engine: Any, size: Size) -> None:
+    """The study, in a folder, by an engine; what it takes is imported here, for runs import this file too."""
+    from goal_analysis.api.objectives import text_of, value_of
+    from goal_analysis.study.driver import Driver
+    from goal_analysis.study.search import Setting, storage
+    from goal_analysis.study.tuning import run_study, tuning_of
+    from goal_analysis.vse.loop.experiment import read_experiment
+
     base = read_experiment("bag_of_words", str(data), assignments=(*SETTINGS, f"training.epochs={size.epochs}"))
     with Driver(folder, engine) as driver:
         setting = Setting(folder, storage(driver), base, {base.data_name: base.data}, text_of, value_of)
         searches = [tuning_of(name, value_of(name), setting, size.trials) for name in size.objectives]
         run_study(driver, searches, size.seeds)
+
+
+def epochs_of(run: Path) -> list[int]:
+    """The epochs in the log of a run, as far as it is written."""
+    lines = (run / LOG).read_text().splitlines()
+    records = [json.loads(line) for line in lines if line.endswith("}")]
+    return [record["epoch"] for record in records if record["kind"] == "epoch"]
 
 
 def runs_of(folder: Path) -> list[Path]:
@@ -106,13 +114,17 @@ def without_a_node(folder: Path, data: Path, size: Size) -> Moment:
 
     def kill() -> None:
         while not moments:
-            time.sleep(0.02)
-            done = {path: path.stat().st_mtime_ns for path in folder.rglob(RESULT)}
-            begun = [run for run in runs_of(folder) if not (run / RESULT).exists()]
-            within = {run: len(read_log(run)) for run in begun if (run / LOG).exists()}
-            if len(done) >= size.runs // 3 and len([run for run, records in within.items() if records]) == len(nodes):
-                cluster.remove_node(nodes[0], allow_graceful=False)
-                moments.append(Moment(done, within))
+            time.sleep(0.1)
+            with suppress(FileNotFoundError):  # an old checkpoint was just removed
+                look()
+
+    def look() -> None:
+        done = {path: path.stat().st_mtime_ns for path in folder.rglob(RESULT)}
+        begun = [run for run in runs_of(folder) if not (run / RESULT).exists()]
+        within = {run: len(epochs_of(run)) for run in begun if (run / LOG).exists()}
+        if len(done) >= size.runs // 3 and sum(map(bool, within.values())) == len(nodes):
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            moments.append(Moment(done, within))
 
     killer = Thread(target=kill, daemon=True)
     killer.start()
@@ -135,7 +147,7 @@ def compared(whole: Path, parted: Path, moment: Moment, size: Size) -> dict[str,
     """What was found, and what was expected."""
     runs = runs_of(parted)
     ended = {path: path.stat().st_mtime_ns for path in parted.rglob(RESULT)}
-    epochs = {run: [record["epoch"] for record in read_log(run) if record["kind"] == "epoch"] for run in runs}
+    epochs = {run: epochs_of(run) for run in runs}
     found: dict[str, tuple[Any, Any]] = {
         "runs": (len(runs), size.runs),
         "runs with a result": (len(ended), size.runs),
@@ -155,6 +167,8 @@ def compared(whole: Path, parted: Path, moment: Moment, size: Size) -> dict[str,
 
 def main() -> None:
     """Make both studies, print the table, and end with 1 if anything is not as expected."""
+    from goal_analysis.study.engine import LocalProcesses
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     given, size = parser.parse_args(), Size()

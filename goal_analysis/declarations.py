@@ -11,8 +11,8 @@ import math
 import numbers
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -75,6 +75,15 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: got {type(found).__name__} but expected an object with tables")
     return found
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Put the name of a file in front of what a ValueError says of what it declares."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from problem
 
 
 def with_settings(given: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -47,11 +47,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
     make_folder(regular(path).parent)
     unfinished = _unfinished(path)
     try:
-        with unfinished.open("xb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        name_for_good(unfinished, path)
+        with names_file(path):
+            with unfinished.open("xb") as file:
+                write_through(file, content.encode("utf-8") if isinstance(content, str) else content)
+            name_for_good(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -65,12 +64,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
     unfinished, old = _unfinished(path), _unfinished(path)
     unfinished.mkdir()
     try:
-        yield unfinished
-        for written in (*unfinished.rglob("*"), unfinished):
-            _flush(written)
-        if path.is_dir():
-            os.replace(path, old)
-        name_for_good(unfinished, path)
+        with names_file(path):
+            yield unfinished
+            for written in (*unfinished.rglob("*"), unfinished):
+                _flush(written)
+            if path.is_dir():
+                os.replace(path, old)
+            name_for_good(unfinished, path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         if old.exists() and not path.exists():
@@ -78,6 +78,24 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(old, ignore_errors=True)
     remove_unfinished(path.parent)
+
+
+@contextmanager
+def names_file(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as of a full disk, or an unfinished one, name this one."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno is None or not (problem.filename is None or UNFINISHED in str(problem.filename)):
+            raise
+        raise OSError(problem.errno, problem.strerror, str(path)) from problem
+
+
+def write_through(file: BinaryIO, content: bytes) -> None:
+    """Write bytes that a loss of power leaves."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def make_folder(path: Path) -> None:

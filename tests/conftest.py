@@ -3,11 +3,13 @@
 import gc
 import os
 import random
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
@@ -67,6 +69,24 @@ os.environ["GOAL_ANALYSIS_CACHE"] = "off"  # what a test asks is answered by the
 # A busy machine may be slow without the code being wrong, hence no deadline.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Iterator[None]:
+    """Look for no doctests in tests: one that cannot be imported would be passed over in silence."""
+    found: Any = yield
+    return [one for one in found if type(one).__name__ != "DoctestModule"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Skip a module whose extra is not installed, and no other that cannot be imported."""
+    report: Any = yield
+    lacking = re.search(r"ModuleNotFoundError: No module named '(\w+)", str(report.longrepr)) if report.failed else None
+    if lacking and find_spec(lacking[1]) is None:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, f"Skipped: got no module {lacking[1]}")
+    return report
 
 
 # Collecting tests makes much that stays, so the garbage collector looks at none of it, then or later.

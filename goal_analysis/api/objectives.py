@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goal_analysis.declarations import one_of, text_of_file
+from goal_analysis.declarations import naming, one_of, text_of_file
 from goal_analysis.files import write_whole
 from goal_analysis.recombination.names import FIELDS, TWIN
 from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
@@ -93,8 +93,12 @@ def _reader(given: Any, known: Parts) -> Callable[[Mapping[str, Any]], Objective
             return loss.with_settings
     from goal_analysis.recombination.text import from_toml, parse_objective
 
-    if "\n" in given or given.endswith(".toml"):
-        return from_toml(given if "\n" in given else text_of_file(Path(given)), known).with_settings
+    if "\n" in given:
+        return from_toml(given, known).with_settings
+    if given.endswith(".toml"):
+        text = text_of_file(Path(given))
+        with naming(given):
+            return from_toml(text, known).with_settings
     return lambda settings: parse_objective(given, known, settings)
 
 

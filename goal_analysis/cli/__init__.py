@@ -77,5 +77,15 @@ def load_extensions(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; an OSError without a file is that of the standard output, which is full or closed."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is written there at the end
+        if isinstance(problem, BrokenPipeError):  # nobody reads on
+            sys.exit(1)
+        typer.echo(f"{problem.filename or 'standard output'}: {problem.strerror}", err=True)
+        sys.exit(2)

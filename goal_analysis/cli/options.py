@@ -23,7 +23,7 @@ import typer
 from typer import Argument, Option
 
 import goal_analysis as ga
-from goal_analysis.declarations import MOST, MOST_BYTES, number_of, one_of, read_toml, text_of_file
+from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
 
@@ -135,6 +135,8 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             refuse(f"got no module {problem.name} but expected it for this command: {line}")
         except (ValueError, TypeError, OSError, MemoryError) as problem:
+            if isinstance(problem, OSError) and problem.filename is None:
+                sys.stdout.flush()  # which raises it again where it is that of the standard output
             refuse(problem)
 
     return run
@@ -370,7 +372,9 @@ def chosen_objective(choice: Choice) -> ga.GradientObjective:
             refuse(f"got --toml and {' and '.join(said)} but expected it in the file")
         from goal_analysis.recombination.text import from_toml
 
-        value = from_toml(read_text(choice.toml), parts(choice.own))
+        text = read_text(choice.toml)
+        with naming(choice.toml):
+            value = from_toml(text, parts(choice.own))
     elif choice.objective is None:
         from goal_analysis.recombination.text import from_mapping
 

@@ -94,7 +94,8 @@ def train(
 
         typer.echo(toml_text(experiment.mapping()), nl=False)
         return
-    trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
+    with options.interruptible(folder):
+        trained_with, loaded = ga.objective(experiment.objective), experiment.load_data()
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 

@@ -113,9 +113,11 @@ class Driver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.engine.close()
-        self._write(())
-        self.lock.release()
+        try:
+            self.engine.close()
+            self._write(())
+        finally:
+            self.lock.release()
 
     def expect(self, runs: int, done: int = 0) -> None:
         """Say how many runs the whole study has, and how many of them were done before and are no jobs."""

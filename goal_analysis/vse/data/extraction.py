@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from PIL import Image
 from torch import Tensor
 
-from goal_analysis.files import json_value, name_for_good, write_json, write_whole
+from goal_analysis.files import json_value, name_for_good, names_file, write_json, write_through, write_whole
 from goal_analysis.vse.data.pictures import StoredImages
 from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import DataError, Images, Split, pieces
@@ -52,7 +52,7 @@ def extract_features(
     with ThreadPoolExecutor() as pool:
         for name, split in splits.items():
             count, begun, final = len(split.images), folder / f".{name}_ims.npy", folder / f"{name}_ims.npy"
-            first = count if final.exists() else max(0, (_done(begun) // batch - 1) * batch)  # the last may be zeros
+            first = count if final.is_file() else max(0, (_done(begun) // batch - 1) * batch)  # the last may be zeros
             for rows in pieces(np.arange(first, count), batch):
                 prepared = pool.map(network.prepare, pool.map(partial(_picture, split.images), rows.tolist()))
                 _append(begun, network.features(list(prepared), regions), int(rows[0]), count)
@@ -76,13 +76,11 @@ def _done(begun: Path) -> int:
 def _append(path: Path, features: Float32[Tensor, "batch ..."], first: int, count: int) -> None:
     """Write rows behind the first ones of an array in a file, which is to have so many."""
     stored = features.numpy().astype("<f4")
-    with path.open("r+b" if first else "wb") as file:
+    with names_file(path), path.open("r+b" if first else "wb") as file:
         shape = (count, *stored.shape[1:])
         npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
         file.truncate(file.seek(first * stored[0].nbytes, os.SEEK_CUR))
-        file.write(stored.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+        write_through(file, stored.tobytes())
 
 
 def _picture(images: Images, row: int) -> Image.Image:

@@ -148,15 +148,18 @@ def load(folder: Path, step: int) -> Checkpoint:
         for name, expected in sums.items():
             found = _sum_of_state(record) if name == STATE else _sum(path / name)
             if found != expected:
-                given = f"{path / name}: got SHA-256 {found[:12]}…"
-                raise CheckpointError(f"{given} but expected {expected[:12]}…, as it was written")
+                given = f"{path / name}: got SHA-256 {found}"
+                raise CheckpointError(f"{given} but expected {expected}, as it was written by {STATE}")
         progress = read_value(Progress, record["state"], "state")
         if not record["step"] == progress.step == step:
             raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
         return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
-        own = isinstance(problem, CheckpointError)
-        said = problem if own else f"{path}: got {problem!r} but expected a checkpoint"
+        said = f"{path / STATE}: got {problem!r} but expected where a checkpoint stands"
+        if isinstance(problem, OSError):
+            said = f"{problem.filename}: got {str(problem.strerror).lower()} but expected what a checkpoint has"
+        elif isinstance(problem, CheckpointError):
+            said = str(problem)
         before = [other for other in steps(folder) if other < step]
         others = f"the one before it is that of step {before[-1]}" if before else "none before it"
         raise CheckpointError(f"{said}; there are checkpoints of the steps {steps(folder)}, {others}") from problem

@@ -17,7 +17,16 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import MaxLen, MinLen
 
 from goal_analysis.declarations import read_value
-from goal_analysis.files import json_value, regular, remove_unfinished, try_lock, whole_lines, write_whole
+from goal_analysis.files import (
+    json_value,
+    names_file,
+    regular,
+    remove_unfinished,
+    try_lock,
+    whole_lines,
+    write_through,
+    write_whole,
+)
 from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
@@ -133,10 +142,9 @@ class Log:
     def add(self, record: Mapping[str, Any], seconds: float) -> None:
         """Add a record to the log, with the wall clock; an epoch's record goes into the table too."""
         for name, line in ((LOG, record), (SECONDS, {"step": record["step"], "seconds": round(seconds, 3)})):
-            with (self._folder / name).open("a", encoding="utf-8") as file:
-                file.write(_line(line))
-                file.flush()
-                os.fsync(file.fileno())
+            path = self._folder / name
+            with names_file(path), path.open("ab") as file:
+                write_through(file, _line(line).encode("utf-8"))
         if record["kind"] == "epoch":
             self._write_table()
 

@@ -74,7 +74,7 @@ class TrainingOptions:
     checkpoint_steps: Count = 0  # between checkpoints, which the end of an epoch has too; 0 for none
     log_steps: Whole = 50  # between records of the log
     probe_steps: Count = 0  # between statistics of the objective's weights; 0 for none
-    workers: Count = 0  # processes that read images; 0 reads them in the training process
+    workers: Annotated[int, Ge(0), Le(1000)] = 0  # processes that read images; 0 reads them in the training process
     on_trouble: Literal["stop", "continue"] = "stop"  # when numbers are not finite, or `health` finds trouble
 
     def __post_init__(self) -> None:

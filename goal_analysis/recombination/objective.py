@@ -153,6 +153,8 @@ class GradientObjective(nn.Module):
     def from_scores(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, ""]:
         """The surrogate of scores from anywhere, such as a model whose score is no dot product.
 
+        A parameter that the scores are made with, such as a learned scale, moves as they do, by ⟨W, ∂S⟩.
+
         Args:
             scores: the rows are images, the columns texts.
             matches: which pairs are positives and which negatives.
@@ -400,7 +402,8 @@ class Learned(nn.Module):
         if of is None or of.learned != objective.learned:
             raise ValueError(
                 f"{objective.owner}: learned: got {', '.join(objective.learned)} but expected none: no loss is known "
-                "that reads it and has these weights, and nothing else says how it is to move"
+                "that reads it and has these weights, and nothing else says how it is to move; a factor of the scores "
+                "can be a parameter of yours, see from_scores"
             )
         self.most, self.loss, self.ranks = objective.most_learned, safe_loss(of), 1
         for h in self.most:

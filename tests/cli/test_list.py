@@ -39,6 +39,8 @@ def test_the_list_as_data():
         "dual_temperature",
         "circle",
         "mv_am_softmax",
+        "mv_arc_softmax",
+        "curricular_face",
     ]
 
 

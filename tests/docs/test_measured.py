@@ -1,5 +1,6 @@
 """What pages say was measured stands in the committed tables."""
 
+import json
 import re
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_times_and_memory_are_those_of_the_table() -> None:
     text = (ROOT / "docs" / "findings.md").read_text("utf-8")
     for said, case in CASES.items():
         assert "| {} | {} | {} |".format(said, *measured(case)) in text
+
+
+def test_differences_of_the_notebook_are_those_of_the_table() -> None:
+    table = (ROOT / "benchmarks" / "results" / "known.md").read_text("utf-8").partition("## Differences to")[2]
+    cells = json.loads((ROOT / "notebooks" / "8-stopped-gradients.ipynb").read_text("utf-8"))["cells"]
+    cell = next(text for one in cells if (text := "".join(one["source"])).startswith("differences = {"))
+    said = re.findall(r'^    "(.*)": \((.*)\),$', cell, re.MULTILINE)
+    assert len(said) == 5
+    for objective, numbers in said:
+        row = next(row for row in table.splitlines() if f"{objective}` |" in row)
+        mean, low, high = numbers.split(", ")
+        assert row.endswith(f"| {mean} | [{low}, {high}] |")
 
 
 def test_another_row_is_another_number() -> None:

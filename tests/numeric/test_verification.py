@@ -45,7 +45,14 @@ def named(name: str) -> Decomposition:
 NARROW = (RANDOM_PAIRS, SEVERAL_CAPTIONS, IDENTICAL_AND_OPPOSITE)
 """What is computed in few digits too: ordinary scores, several positives, and the ends of the scale."""
 
-SINGULAR = {"arc_face", "sub_center_arc_face", "tuplet_margin", "temperature_free_info_nce"}
+SINGULAR = {
+    "arc_face",
+    "sub_center_arc_face",
+    "curricular_face",
+    "mv_arc_softmax",
+    "tuplet_margin",
+    "temperature_free_info_nce",
+}
 """Losses of the angle, or of log-odds, whose weights are infinite where the angle is 0 or π."""
 
 

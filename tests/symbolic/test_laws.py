@@ -20,6 +20,8 @@ DISCONTINUOUS = {
     "semi_hard_triplet",
     "false_negative_masked_info_nce",
     "mv_am_softmax",
+    "mv_arc_softmax",
+    "curricular_face",
     "sel_hn",
 }
 """Losses that jump themselves, so that their weights leave out what happens at the jump."""

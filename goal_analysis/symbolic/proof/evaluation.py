@@ -175,8 +175,8 @@ def _log(e: sp.Expr) -> sp.Expr | None:
         return _log(rest)
     if not (e.is_Mul or (e.is_Add and e.has(sp.exp))):
         return None
-    logs = [_log(part) for part in e.args]
-    if None in logs:
+    logs = [log for part in e.args if (log := _log(part)) is not None]
+    if len(logs) < len(e.args):
         return None
     if e.is_Mul:
         return sp.Add(*logs)

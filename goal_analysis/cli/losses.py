@@ -108,7 +108,7 @@ def print_summary(records: list[dict[str, Any]]) -> None:
         record["reference"] = f"{key[1].capitalize()} {key[2]}" if key else record["reference"]
     for family in dict.fromkeys(record["family"] for record in said):
         typer.echo(family)
-        print_table(LISTED, [record for record in said if record["family"] == family], wrapped=("shape",))
+        print_table(LISTED, [record for record in said if record["family"] == family], wrapped=("shape", "reference"))
     typer.echo(f"{len(records)} loss{'es' if len(records) != 1 else ''}")
 
 

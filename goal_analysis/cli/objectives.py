@@ -73,7 +73,7 @@ def family(
     else:
         for one in records:
             one["loss"] = one["loss"] if len(one["loss"]) <= LONGEST else f"{one['loss'][: LONGEST - 1]}…"
-        print_table(("objective", "integrable", "loss"), records)
+        print_table(("objective", "integrable", "loss"), records, wrapped=("loss",))
         typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 
 

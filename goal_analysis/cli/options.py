@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ KNOWN = (
 DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what they are imported as
 
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
+WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 Text = str | None
@@ -422,16 +424,35 @@ def print_json(record: object) -> None:
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:
-    """Print one line a record: yes and no for booleans, two digits for floats; those ``wrapped`` may take several."""
+    """Print one line a record: yes and no for booleans, two digits for floats; those ``wrapped`` may take several.
+
+    No word is cut: where a line has no room for the longest words, a record has lines of its own.
+    """
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=column not in wrapped, min_width=18 if column in wrapped else None)
-    for record in records:
-        table.add_row(*(_cell(record[column]) for column in columns))
+    rows, table = [[_cell(record[column]) for column in columns] for record in records], Table(box=SIMPLE_HEAD)
+    whole = [[column, *(row[i] for row in rows)] for i, column in enumerate(columns)]
+    words = [" ".join(cells).split() if c in wrapped else cells for c, cells in zip(columns, whole, strict=True)]
+    widths = [max(map(cell_len, cells)) for cells in words]
+    room = line_width() - sum(widths) - 2 * len(widths) - 1
+    if room < 0:
+        for name, *others in rows:
+            said = "; ".join(f"{c} {cell}" for c, cell in zip(columns[1:], others, strict=True) if cell)
+            indented = textwrap.indent("\n".join(textwrap.wrap(said, max(1, line_width() - 3), **WHOLE_WORDS)), "   ")
+            typer.echo(f" {name}\n{indented}")
+        return
+    wishes = {i: max(map(cell_len, cells)) - widths[i] for i, cells in enumerate(whole)}
+    for left, (i, wish) in enumerate(sorted(wishes.items(), key=lambda one: one[1])):
+        widths[i] += min(wish, room // (len(wishes) - left))
+        room -= min(wish, room // (len(wishes) - left))
+    table.padding = (0, 1, 0, 0)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width)
+    for row in rows:
+        table.add_row(*row)
     Console(width=line_width()).print(table)
 
 

@@ -1,7 +1,8 @@
 """Losses in the shapes that people have: what they take is found out, what is wrong with them is said."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from torch.nn.functional import cross_entropy, normalize, pairwise_distance, rel
 from goal_analysis.numeric.measurement import Inputs, measure, nearest
 from goal_analysis.numeric.measurement.nearest import Neighbour
 from losses_catalog.circle import circle_loss
+from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.contrastive_cosine import contrastive_cosine_loss
 from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
+from losses_catalog.poly_1 import poly_1_loss
 from losses_catalog.sup_con import sup_con_loss
 from losses_catalog.sup_con_in import sup_con_in_loss
 from losses_catalog.triplet import triplet_loss
@@ -100,6 +103,21 @@ class Proxies(torch.nn.Module):
         return cross_entropy(self.scale * normalize(embeddings) @ normalize(self.weight).T, labels)
 
 
+def of_distances(output1: Tensor, output2: Tensor, label: Tensor) -> Tensor:
+    """As it is copied most: 0 marks pairs that are alike, distances and labels are columns."""
+    d = pairwise_distance(output1, output2, eps=0, keepdim=True)
+    return torch.mean((1 - label) * d**2 + label * torch.clamp(0.9 - d, min=0) ** 2)
+
+
+class Centres(torch.nn.Module):
+    def __init__(self, num_classes: int, feat_dim: int) -> None:
+        super().__init__()
+        self.centres = torch.nn.Parameter(torch.randn(num_classes, feat_dim))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(9 * normalize(x) @ normalize(self.centres).T, labels)
+
+
 CASES = [
     (max_of_hinges, Inputs.TWO_SETS, (vse_pp_loss, vse0_loss), {"margin": 0.2}),
     (sum_of_hinges, Inputs.TWO_SETS, (vse0_loss, vse_pp_loss), {"margin": 0.2}),
@@ -113,6 +131,8 @@ CASES = [
     (of_groups, Inputs.GROUPS, (info_nce_loss, triplet_loss), {"tau": 20}),
     (scaled, Inputs.TWO_SETS, (info_nce_loss, triplet_loss), {"tau": 10}),
     (Proxies, Inputs.PROXIES, (normalised_softmax_loss, triplet_loss), {"scale": 16}),
+    (of_distances, Inputs.PAIRS, (contrastive_loss, triplet_loss), {"margin": 0.9}),
+    (Centres, Inputs.PROXIES, (normalised_softmax_loss, triplet_loss), {"scale": 9}),
 ]
 
 
@@ -226,6 +246,66 @@ def test_degenerate_fits_are_none() -> None:
     assert not Neighbour(info_nce_loss, {"tau": 10.0}, factor=1.0, distance=0.5).degenerate
 
 
+def of_rows(im: Tensor, s: Tensor) -> Tensor:
+    return cross_entropy(9 * im @ s.T, torch.arange(len(im)), reduction="none")
+
+
+@dataclass
+class Output:
+    loss: Tensor
+    logits: Tensor
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda rows: rows.mean().reshape(1, 1), ""),
+        (lambda rows: {"contrastive": rows.mean()}, ""),
+        (lambda rows: {"i2t": rows.sum(), "loss": rows.mean()}, "loss of what it returns"),
+        (lambda rows: (rows.mean(), rows.detach().mean()), "value 1 of what it returns"),
+        (lambda rows: (rows, rows.mean()), "value 2 of what it returns"),
+        (lambda rows: Output(rows.mean(), rows), "loss of what it returns"),
+        (lambda rows: rows, "the mean of what it returns, of shape (4,)"),
+    ],
+)
+def test_what_is_trained_of_what_a_loss_returns_is_measured(returned, words: str) -> None:
+    def plain(im: Tensor, s: Tensor) -> Tensor:
+        return of_rows(im, s).mean()
+
+    def wrapped(im: Tensor, s: Tensor) -> Any:
+        return returned(of_rows(im, s))
+
+    found = measure(wrapped, points=3)
+    assert found.returned == words
+    torch.testing.assert_close(found.w_n, measure(plain, points=3).w_n)
+
+
+def test_of_several_losses_none_is_chosen() -> None:
+    with pytest.raises(
+        ValueError, match="tuple with the scalars value 1, value 2 but expected a scalar tensor, or one"
+    ):
+        measure(lambda im, s: (of_rows(im, s).mean(), of_rows(im, s).sum()), Inputs.TWO_SETS, points=3)
+
+
+def test_where_rounding_decides_the_loss_with_fewer_knobs_comes_first() -> None:
+    def in_half_precision(im: Tensor, s: Tensor) -> Tensor:
+        return cross_entropy(10 * (im.half() @ s.half().T).float(), torch.arange(len(im)))
+
+    found = measure(in_half_precision, points=7)
+    assert nearest(found, [poly_1_loss, info_nce_loss])[0].loss is info_nce_loss
+    assert not {"signs", "beware", "besides"} & set(found.findings())
+    # The negative control: a knob that does change the weights is kept.
+    assert (
+        nearest(measure(lambda scores: weights_of_poly(scores), Inputs.SCORES), [poly_1_loss, info_nce_loss])[0].loss
+        is poly_1_loss
+    )
+
+
+def weights_of_poly(scores: Tensor) -> Tensor:
+    rows = cross_entropy(10 * scores, torch.arange(len(scores)), reduction="none")
+    return (rows + 1 - (-rows).exp()).sum()
+
+
 def test_settings_reach_the_constructor_and_the_call() -> None:
     assert nearest(measure(Proxies, points=5, settings={"scale": 4.0}), [normalised_softmax_loss])[0].settings[
         "scale"
@@ -302,6 +382,39 @@ def test_a_loss_that_reads_coordinates_is_called_so() -> None:
     assert "turned together" in found.verdict.reason
     assert (found.integrable, found.separable) == (None, None)
     assert measure(max_of_hinges, points=3).turned < 1e-12
+
+
+def test_a_loss_of_standard_deviations_is_finite_where_no_coordinate_is_zero() -> None:
+    def of_columns(z_a: Tensor, z_b: Tensor) -> Tensor:
+        za, zb = ((z - z.mean(0)) / z.std(0) for z in (z_a, z_b))
+        return (torch.diagonal(za.T @ zb / len(za)) - 1).square().sum()
+
+    found = measure(of_columns, points=3)
+    assert "turned together" in found.verdict.reason
+    assert "embeddings turned at random" in found.findings()["measured on"]
+
+
+class Memory(torch.nn.Module):
+    """Negatives and positives of earlier batches too, kept in a list, whatever their dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        self.kept.append((embeddings.detach(), labels))
+        e, of = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
+        s, same = embeddings @ e.T, labels[:, None] == of
+        return (same * relu(1 - s) + ~same * relu(s - 0.5)).sum()
+
+
+def test_a_memory_in_a_list_is_empty_at_every_call() -> None:
+    memory = Memory()
+    found = measure(memory, points=7)
+    assert "fresh copy" in found.findings()["remembers"]
+    assert found.turned < 1e-12  # an embedding's similarity with itself is at the kink, which tells along it alone
+    assert nearest(found, [contrastive_cosine_loss])[0].on_batches < CLOSE
+    assert not memory.kept
 
 
 @pytest.mark.parametrize(

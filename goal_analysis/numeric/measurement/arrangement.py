@@ -128,7 +128,8 @@ class Arrangement:
             case Inputs.PAIRS:
                 marks = torch.tensor(shape.labels)
                 marks = marks.to(shape.dtype) if marks.is_floating_point() else marks
-                return head, tail, torch.where(labels[:n] == labels[n:], *marks)
+                marked = torch.where(labels[:n] == labels[n:], *marks)
+                return head, tail, marked[:, None] if shape.in_column else marked
             case Inputs.STACKED:
                 return (torch.stack([head, tail], 1).flatten(0, 1) if shape.in_turn else vectors,)
             case Inputs.MULTIVIEW:
@@ -145,13 +146,20 @@ class Arrangement:
         count = similarities.shape[-1]
         if (dim := self.shape.dim or count) < count:
             raise ValueError(f"dim: got {dim} but expected at least {count}, as many as a batch has vectors")
-        return torch.nn.functional.pad(torch.linalg.cholesky(similarities), (0, dim - count))
+        vectors = torch.nn.functional.pad(torch.linalg.cholesky(similarities), (0, dim - count))
+        return vectors @ turn(dim) if self.shape.turned else vectors
 
     def reaches(self, similarities: Float[Tensor, "points vectors vectors"]) -> Bool[Tensor, " points"]:
         """Whether unit vectors with these similarities exist, safely; scores may be any."""
         if self.shape.of_scores:
             return torch.ones(len(similarities), dtype=torch.bool)
         return torch.linalg.eigvalsh(similarities)[:, 0] > SMALLEST_EIGENVALUE
+
+
+def turn(dim: int) -> Tensor:
+    """A matrix that turns vectors so that all that they have in common with coordinates is chance."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64)).Q
 
 
 def arranged(shape: Shape, layout: str) -> Arrangement:

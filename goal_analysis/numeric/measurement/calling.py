@@ -72,11 +72,14 @@ BY_COUNT = {
 KNOBS = {"scale": 10.0, "bias": -10.0, "temp": 0.1, "tau": 0.1, "margin": 0.2, "gamma": 16.0, "alpha": 1.0, "beta": 1.0}
 """Words for parameters that are no embeddings, and what those without a default are set to."""
 
+SIZES = {"class|label|out_feat": 4, "emb|dim|feat": 8}
+"""What a constructor gets that asks for the number of classes, and for the size of embeddings."""
+
 LEARNED = ("scale", "bias", "temp", "tau")
 """Words for parameters that are trained: tensors with a gradient."""
 
-MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1))
-"""What marks a positive and a negative pair, in the order in which it is tried."""
+MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1), (0.0, 1.0), (0, 1))
+"""What marks a positive and a negative pair, in the order in which it is tried; the last are Hadsell's, 0 is alike."""
 
 
 def name_of(loss_fn: LossFunction) -> str:
@@ -139,12 +142,14 @@ class Shape:
     dim: int | None = None  # of the embeddings
     dtype: torch.dtype = torch.float64
     labels: tuple[float | int, float | int] = MARKS[0]  # of a positive and of a negative pair
+    in_column: bool = False  # labels have the shape (pairs, 1)
     classes: int = 2
     proxies: str = ""  # their name
     transposed: bool = False  # proxies are columns
     references: int = 2  # of a class, in a batch of queries
     in_turn: bool = False  # stacked views take turns
     even: bool = False  # the plane has two of every class
+    turned: bool = False  # embeddings are turned at random: no coordinate is zero in most of them
 
     @property
     def of_scores(self) -> bool:
@@ -163,7 +168,8 @@ class Shape:
                     for known in ({}, {"classes": classes}, {"classes": classes, "dim": dim}):
                         yield replace(self, proxies=name, transposed=transposed, **known)
             case Inputs.PAIRS:
-                yield from (replace(self, labels=labels) for labels in MARKS)
+                for in_column, labels in product((False, True), MARKS):
+                    yield replace(self, labels=labels, in_column=in_column)
             case Inputs.STACKED:
                 yield from (self, replace(self, in_turn=True))
             case Inputs.QUERIES:  # references may be proxies, of which a class has one
@@ -257,17 +263,22 @@ def stand_in() -> torch.nn.Module:
     return model
 
 
-def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction, dict[str, Any]]:
+def constructed(loss_fn: Any, settings: Mapping[str, Any], name: str) -> tuple[LossFunction, dict[str, Any], str]:
     """A loss, from a class if it is one, and its settings: a value for every parameter without one that is no input.
 
-    What is learned is a tensor with a gradient. A class that fails and a stray setting raise `UnmeasurableLoss`.
+    What is learned is a tensor with a gradient. The sizes that a class asks for, of classes and embeddings, are small
+    ones, and stand behind the name. A class that fails and a stray setting raise `UnmeasurableLoss`.
     """
-    name, left, known = name_of(loss_fn), dict(settings), {}
+    left, known = dict(settings), {}
     if isinstance(loss_fn, type):
         known = dict(inspect.signature(loss_fn).parameters)
         taken = {n: left.pop(n) for n in settings if n in known or _takes_all(known.values())}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")
+        asked = [n for n, p in known.items() if p.default is p.empty and n not in taken]
+        sizes = {n: next((size for word, size in SIZES.items() if re.search(word, n.lower())), 0) for n in asked}
+        taken |= (sizes := {n: size for n, size in sizes.items() if size})
+        name += f"({', '.join(f'{n}={size}' for n, size in sizes.items())})" * bool(sizes)
         try:
             models = [n for n in ("model", "guide") if n in known and n not in taken] if of_columns else []
             made = loss_fn(**{n: stand_in() for n in models}, **taken)
@@ -289,7 +300,7 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any]) -> tuple[LossFunction
     for n, value in left.items():
         if isinstance(value, float | int) and not isinstance(value, bool) and any(w in n.lower() for w in LEARNED):
             left[n] = torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
-    return loss_fn, left
+    return loss_fn, left, name
 
 
 def _takes_all(parameters: Iterable[inspect.Parameter]) -> bool:
@@ -324,11 +335,11 @@ def calls(
     kinds = (inputs,) if inputs else kinds_of(loss_fn, settings)
     if isinstance(loss_fn, OfColumns) and inputs is None:
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS, Inputs.VIEWS
-    for kind, own in product(kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
+    for turned, kind, own in product((False, True), kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting, chosen = copy_of(loss_fn), dict(settings)
         module = fitting.to(own) if isinstance(fitting, torch.nn.Module) else torch.nn.Module()
         for learned, value in settings.items():
             if isinstance(value, Tensor) and value.requires_grad:
                 chosen[learned] = value.detach().to(own).requires_grad_()
-        for shape in Shape(kind, dim, own).variants(module):
+        for shape in Shape(kind, dim, own, turned=turned).variants(module):
             yield Call(fitting, name, shape, chosen)

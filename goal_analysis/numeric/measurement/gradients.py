@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.arrangement import Arrangement, in_batch, on_plane, plane_similarities
+from goal_analysis.numeric.measurement.arrangement import Arrangement, in_batch, on_plane, plane_similarities, turn
 from goal_analysis.numeric.measurement.calling import ACCEPTED, Call, UnmeasurableLoss, copy_of
 from goal_analysis.numeric.measurement.fields import share
 
@@ -49,6 +50,8 @@ def pair_gradients(
         used, unexplained = found.nan_to_num().any().expand(len(arrangement.labels)), 0.0
         return PairGradients(pairs + pairs.mT, unexplained, used, connected, precision, learned)
     count = similarities.shape[-1]
+    if call.shape.turned:
+        points, found = (x @ turn(x.shape[-1]).T for x in (points, found))
     ends = torch.linalg.solve_triangular(points[..., :count], found[..., :count], upper=False, left=False)
     pairs = (ends + ends.mT) / 2
     pairs = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
@@ -106,7 +109,12 @@ def _differentiated(
 
 
 def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor]) -> Tensor:
-    """The loss at vectors or scores; `UnmeasurableLoss` where the call fails, or returns no scalar."""
+    """The loss at vectors or scores; `UnmeasurableLoss` where the call fails, or returns nothing to train."""
+    return returned(call, arrangement, point, learned)[0]
+
+
+def returned(call: Call, arrangement: Arrangement, point: Tensor, learned: Mapping[str, Tensor]) -> tuple[Tensor, str]:
+    """The loss at vectors or scores, as `value_of`, and in words what was made of what the call returned."""
     shape = call.shape
     arguments = arrangement.arguments(point.to(shape.dtype))
     try:
@@ -117,13 +125,32 @@ def value_of(call: Call, arrangement: Arrangement, point: Tensor, learned: Mappi
             f"{call.name}: called with {shape.inputs.value}, tensors of {given}, it raised {type(error).__name__}: "
             f"{error}. What it takes can be said by inputs=, one of {ACCEPTED}; a dimension by dim=, a type by dtype="
         ) from error
-    if isinstance(value, Mapping) and len(value) == 1:
-        (value,) = value.values()
-    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-        is_tensor = isinstance(value, Tensor)
-        got = f"shape {tuple(value.shape)} and {value.dtype}" if is_tensor else f"type {type(value).__name__}"
-        raise UnmeasurableLoss(f"{call.name}: got a value of {got} but expected a scalar tensor")
-    return value.reshape(())
+    return _trained(value, call.name)
+
+
+def _trained(value: Any, name: str) -> tuple[Tensor, str]:
+    """What is trained of a value that a loss returned, as a scalar, and in words what was made of the value."""
+    if isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0:
+        return value.mean(), "" if value.numel() == 1 else f"the mean of what it returns, of shape {tuple(value.shape)}"
+    held = {} if isinstance(value, Tensor) else _parts(value)
+    trained = {k: v for k, v in held.items() if isinstance(v, Tensor) and v.numel() == 1 and v.is_floating_point()}
+    for preferred in (lambda v: v.requires_grad, lambda v: v.ndim == 0):
+        trained = {k: v for k, v in trained.items() if preferred(v)} or trained
+    key = "loss" if "loss" in trained else next(iter(trained), "")
+    if len(trained) == 1 or key == "loss":
+        return trained[key].mean(), "" if len(held) == 1 else f"{key} of what it returns"
+    got = (
+        f"shape {tuple(value.shape)} and {value.dtype}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
+    )
+    several = f" with the scalars {', '.join(trained)}" if trained else ""
+    raise UnmeasurableLoss(f"{name}: got a value of {got}{several} but expected a scalar tensor, or one called loss")
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return {f"value {place}": part for place, part in enumerate(value, 1)}
+    named = value if isinstance(value, Mapping) else getattr(value, "_asdict", lambda: getattr(value, "__dict__", {}))()
+    return {str(key): part for key, part in named.items()}
 
 
 @dataclass(frozen=True, eq=False)

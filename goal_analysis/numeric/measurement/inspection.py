@@ -119,7 +119,7 @@ def _turns(vectors: Tensor) -> list[Tensor]:
 
 
 def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tensor) -> float:
-    """The share by which the gradients change when all vectors are turned together, which no similarity does."""
+    """The share by which the tangential gradients change when all vectors are turned, which no similarity does."""
     if call.shape.of_scores:
         return 0.0
     points = arrangement.points(similarities)
@@ -127,7 +127,8 @@ def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tens
     found, turned = (differentiated(call, arrangement, x)[1] for x in (points, points @ turn))
     if found is None or turned is None:
         return 0.0
-    return share((turned @ turn.T - found).nan_to_num(), found.nan_to_num())
+    change = (turned @ turn.T - found).nan_to_num()  # along a vector, a kink at its similarity with itself tells
+    return share(change - (change * points).sum(-1, keepdim=True) * points, found.nan_to_num())
 
 
 def between_labels(call: Call) -> str:

@@ -19,7 +19,7 @@ from goal_analysis.numeric.measurement.fields import ACROSS, ALONG, CLEAR, NOTIC
 from goal_analysis.symbolic.analysis.integrability import Integrability
 
 ROUNDING = 1e-13  # weights below this share of the largest are shown as 0
-DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane
+DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane, or rounding
 UNEXPLAINED = 0.01  # if more of the gradient is no gradient by similarities, the weights do not speak for the loss
 EXACT, NEAR = 1e-3, 0.1  # distances up to which a known loss is called the same, and near
 
@@ -61,6 +61,7 @@ class Measurement:
     Args:
         name: what tables call it.
         shape: how the loss was called, with ``settings`` besides its inputs.
+        returned: which part of what it returns is the loss, or that its mean is; empty of a scalar.
         s_p: the grid along s_p, shape ``(s_p,)``.
         s_n: the grid along s_n, shape ``(s_n,)``.
         w_p: w⁺, shape ``(s_p, s_n)``, NaN where no unit vectors reach, or where the loss is not finite.
@@ -71,6 +72,8 @@ class Measurement:
         factors: T, P⁺ and P⁻ with their misfit.
         on_batches: the same of the weights on random batches.
         unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
+        precision: the resolution of the type that the loss returns.
+        noise: how far rounding moves a weight, as a share of the largest.
         turned: the share by which the embeddings' gradient changes when all of them are turned together.
         remembers: whether its calls change the next ones, so that each was on a fresh copy.
         aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
@@ -89,6 +92,7 @@ class Measurement:
 
     name: str
     shape: Shape
+    returned: str
     settings: Mapping[str, Any]
     s_p: Float[Tensor, " s_p"]
     s_n: Float[Tensor, " s_n"]
@@ -100,6 +104,8 @@ class Measurement:
     factors: MeasuredFactors
     on_batches: Turning
     unexplained: float
+    precision: float
+    noise: float
     turned: float
     remembers: bool
     aside: float
@@ -130,7 +136,7 @@ class Measurement:
     def _signed(self) -> Float[Tensor, "2 points"]:
         """w⁺ and w⁻ where there are weights; what is next to nothing beside the largest is zero."""
         known = torch.stack([self.w_p, self.w_n])[:, self.reached]
-        return known.where(known.abs() > DEAD * known.abs().max(), 0.0)
+        return known.where(known.abs() > max(DEAD, self.precision) * known.abs().max(), 0.0)
 
     @property
     def dead(self) -> Bool[Tensor, "s_p s_n"]:
@@ -235,7 +241,13 @@ class Measurement:
             ("the views in turn", shape.in_turn),
             (f"{shape.dim} dimensions", shape.dim),
             (f"proxies {shape.proxies}, {shape.classes} classes", shape.proxies),
-            (f"labels {shape.labels[0]:g} and {shape.labels[1]:g}", shape.inputs is Inputs.PAIRS),
+            (
+                f"labels {shape.labels[0]:g} of positives and {shape.labels[1]:g} of negatives",
+                shape.inputs is Inputs.PAIRS,
+            ),
+            ("labels in a column", shape.in_column),
+            ("embeddings turned at random", shape.turned),
+            (self.returned, self.returned),
         ]
         unseen = "nowhere have both weights been seen together"
         why = self.unreliable or (unseen if math.isnan(misfit) else "the misfit is what the rounding makes")
@@ -244,7 +256,7 @@ class Measurement:
         stopped = (
             f"{_percent(self.unexplained)} of the gradient is no gradient by similarities: it is stopped at one end of "
             "the pairs, or the loss reads something else"
-        ) * (self.unexplained > NOTICEABLE)
+        ) * (self.unexplained > max(NOTICEABLE, CLEAR * self.noise))
         besides = f"{_percent(self.aside)} of the weight lies on other pairs than positives and negatives"
         copies = "its calls change the next ones; every call was on a fresh copy, as it was handed in"
         said = {
@@ -262,7 +274,7 @@ class Measurement:
             "learns": "; ".join(f"{name}, gradient {_span(g)}" for name, g in self.learned.items()),
             "remembers": copies if self.remembers else "",
             "beware": self.unreliable if not self.deterministic or self.turned > UNEXPLAINED else stopped,
-            "besides": besides if self.aside > NOTICEABLE else "",
+            "besides": besides if self.aside > max(NOTICEABLE, CLEAR * self.noise) else "",
             "nearest": self._nearest() if self.nearest and not self.nearest[0].problem else "",
         }
         return {topic: text for topic, text in said.items() if text}

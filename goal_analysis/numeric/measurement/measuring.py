@@ -23,10 +23,11 @@ from goal_analysis.numeric.measurement.calling import (
     UnmeasurableLoss,
     calls,
     constructed,
+    copy_of,
     name_of,
 )
 from goal_analysis.numeric.measurement.fields import NOTICEABLE, fit_factors, jumps, largest, noise_of, share, turning
-from goal_analysis.numeric.measurement.gradients import batch_field, mapped, pair_gradients, plane_field
+from goal_analysis.numeric.measurement.gradients import batch_field, mapped, pair_gradients, plane_field, returned
 from goal_analysis.numeric.measurement.measurement import UNEXPLAINED, Batches, Measurement
 
 BESIDE = (1.37e-3, -0.89e-3)
@@ -83,9 +84,9 @@ def measure(
         raise ValueError(f"measure: got points={points}, limit={limit} but expected points ≥ 2, 0 < limit < 1")
     # The random numbers that a loss draws are not taken from the user's.
     with torch.random.fork_rng(devices=[]):
-        made, chosen = constructed(loss_fn, settings or {})
+        made, chosen, name = constructed(loss_fn, settings or {}, name or name_of(loss_fn))
         progress("finding out what it takes")
-        call = _with_manners(call_of(calls(made, name or name_of(loss_fn), chosen, inputs, dim, dtype)))
+        call = _with_manners(call_of(calls(made, name, chosen, inputs, dim, dtype)))
         return _measured(call, torch.linspace(-limit, limit, points, dtype=torch.float64), progress)
 
 
@@ -93,6 +94,8 @@ def call_of(tried: Iterator[Call]) -> Call:
     """The first call that gives every vector a gradient that similarities explain, else what comes nearest to that."""
     found, refusals = [], []
     for call in tried:
+        if call.shape.turned and any(merit[0] for merit, _ in found):
+            break
         try:
             found.append((_merit(call), call))
         except (UnmeasurableLoss, ValueError) as error:
@@ -107,6 +110,7 @@ def call_of(tried: Iterator[Call]) -> Call:
 
 def _merit(call: Call) -> tuple[float, ...]:
     """Whether a call does what its kind means: finite, explained, of both kinds of pairs, of every vector, no other."""
+    call = replace(call, remembers=True)  # what one kind of batch leaves behind is nothing to the next kind
     arrangement = in_batch(call.shape)
     found = pair_gradients(call, arrangement, _batches(arrangement, range(6)))
     plane = plane_field(call)(torch.tensor([[0.3, 0.1], [-0.1, 0.3]], dtype=torch.float64)).nan_to_num()
@@ -119,7 +123,7 @@ def _merit(call: Call) -> tuple[float, ...]:
             meant = weight["pairs within one set"] <= NOTICEABLE * sum(weight.values())
         case Inputs.PAIRS:
             others = sum(weight.get(name, 0.0) for name in ("pairs within one set", "other pairs"))
-            meant = others <= NOTICEABLE * sum(weight.values())
+            meant = others <= NOTICEABLE * sum(weight.values()) and bool(pull.mean() < 2 * push.mean().clamp(max=0))
         case Inputs.VIEWS | Inputs.STACKED:
             meant = weight["negatives in the same view"] > 0 and bool(pull.mean() < push.mean())
         case Inputs.GROUPS:
@@ -138,7 +142,7 @@ def _with_manners(call: Call) -> Call:
     batches = _batches(arrangement, (0, 1, 2, 0))
 
     def one_by_one(call: Call) -> Tensor:
-        found = []
+        call, found = replace(call, loss_fn=copy_of(call.loss_fn)), []
         for batch in batches:
             torch.manual_seed(0)
             found.append(pair_gradients(call, arrangement, batch[None]).gradients)
@@ -216,6 +220,7 @@ def _measured(call: Call, grid: Tensor, progress: Callable[[str], None]) -> Meas
     return Measurement(
         name=call.name,
         shape=call.shape,
+        returned=returned(call, batch.arrangement, batch.arrangement.points(similarities)[0].requires_grad_(), {})[1],
         settings={k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in call.settings.items()},
         s_p=grid,
         s_n=grid,
@@ -227,6 +232,8 @@ def _measured(call: Call, grid: Tensor, progress: Callable[[str], None]) -> Meas
         factors=fit_factors(grid, weights, torch.stack([on_grid(d) for d in deviations.T])),
         on_batches=turning(batch, around, moved, batch_noise),
         unexplained=found.unexplained,
+        precision=found.precision,
+        noise=noise / (largest(found.gradients) or 1.0),
         turned=inspection.reading_coordinates(call, batch.arrangement, batches.similarities[:COMPARED]),
         remembers=call.remembers,
         aside=share(upper * ~plane.arrangement.measured, upper),

@@ -20,13 +20,14 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.measurement.arrangement import on_plane, plane_similarities
 from goal_analysis.numeric.measurement.calling import Inputs
 from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_factors, distances, fit
-from goal_analysis.numeric.measurement.measurement import Measurement
+from goal_analysis.numeric.measurement.measurement import NEAR, Measurement
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import CARRIED, carried_by, s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
 from goal_analysis.symbolic.objective import Objective
 
 TIE = 1e-6  # losses whose fitted weights are closer than this to each other are ties
+AS_NEAR = 0.02  # of near losses whose distances differ by a smaller share, the one with the fewest knobs comes first
 CLOSEST = 6  # so many of the plane's nearest are fitted on batches, and those that tie with them
 VARIED = 3  # of so many the mining is exchanged
 EXTREME = 1e4  # a hyperparameter or a factor of so many times its usual size, or the inverse, is a degenerate fit
@@ -232,14 +233,20 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     shown, of_proxies = [*known, *others], measurement.inputs is Inputs.PROXIES
     tied = [replace(n, ties=tuple(o.loss.name for o in shown if o is not n and _tie(n, o))) for n in shown]
     given = {loss.name: place for place, loss in enumerate(losses)}
-    return tuple(sorted(tied, key=lambda n: (*_rank(n, of_proxies), given.get(n.loss.name, len(given)))))
+    groups: list[list[Neighbour]] = []
+    for n in sorted(tied, key=_rank):
+        first = groups[-1][0] if groups else n
+        as_near = _rank(n)[:2] == _rank(first)[:2] and n.best <= (1 + AS_NEAR * (n.best < NEAR)) * first.best + TIE
+        groups[-1:] = [*groups[-1:], [n]] if not groups or not as_near else [[*groups[-1], n]]
+
+    def fewest_knobs(n: Neighbour) -> tuple:
+        return len(n.settings), n.loss.proxies != of_proxies, given.get(n.loss.name, len(given))
+
+    return tuple(n for group in groups for n in sorted(group, key=fewest_knobs))
 
 
-def _rank(n: Neighbour, of_proxies: bool = False) -> tuple:
-    """Distances that only rounding tells apart are one, so that fewer knobs come first."""
-    unmeasured = np.isnan(n.on_batches) and not np.isnan(n.distance)
-    place = round(n.best / TIE) if np.isfinite(n.best) else 0
-    return bool(n.problem), unmeasured, place, len(n.settings), n.loss.proxies != of_proxies
+def _rank(n: Neighbour) -> tuple:
+    return bool(n.problem), bool(np.isnan(n.on_batches) and not np.isnan(n.distance)), np.nan_to_num(n.best)
 
 
 def _tie(one: Neighbour, other: Neighbour) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,14 @@ def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images ele
     if features.ndim not in (2, 3, 4):
         raise ValueError(f"backbone: got features of shape {tuple(features.shape)} but expected 2 to 4 axes")
     if features.ndim == 4:
-        last = features.shape[1] != getattr(trunk, "num_features", features.shape[1])
-        return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)
+        return _channels_first(features, trunk).flatten(2).transpose(1, 2)
     return features if features.ndim == 3 else features[:, None]
+
+
+def _channels_first(features: Tensor, trunk: Any) -> Tensor:
+    """A map, whose channels may stand last where they are as many as the network says."""
+    last = features.shape[1] != features.shape[3] == getattr(trunk, "num_features", None)
+    return features.movedim(3, 1) if last else features
 
 
 def network_of(package: str) -> Callable[..., Backbone]:
@@ -143,10 +149,12 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
             missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
             if missing:
                 raise ValueError(f"no {', '.join(missing[:3])} in it")
-    except Exception as problem:  # a download, a file or a name fails in whatever way its package does
+        found.module.eval().to(device)
+        found.features([found.prepare(Image.new("RGB", (64, 64)))], (1, 1))
+    except Exception as problem:  # a download, a file, a name or a map fails in whatever way its package does
         what = f"{name} with {weights}" if weights else name
-        raise ValueError(f"model: got {what} ({problem}) but expected a network that can be loaded") from problem
-    found.module.eval().to(device)
+        expected = "a network that can be loaded, and has a map of places"
+        raise ValueError(f"model: got {what} ({problem}) but expected {expected}") from problem
     return found
 
 
@@ -186,11 +194,10 @@ def _timm(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         found = module.forward_features(pixels)
         pooled = module.forward_head(found, pre_logits=True)
-        if found.ndim == 3:
-            found = _grid(found, *module.patch_embed.grid_size)
-        elif found.shape[1] != module.num_features:
-            found = found.movedim(3, 1)
-        return found, pooled
+        if found.ndim == 4:
+            return _channels_first(found, module), pooled
+        side = math.isqrt(found.shape[1])
+        return _grid(found, *getattr(getattr(module, "patch_embed", None), "grid_size", (side, side))), pooled
 
     return Network(module, timm.data.create_transform(**config, is_training=False), run, {"preprocessing": config})
 

@@ -71,6 +71,10 @@ LAYOUTS: dict[str, tuple[str, str]] = {  # by the name of the file: what it hold
         "".join(json.dumps({"file_name": n, "text": f"a dog, {k}.{j}"}) + "\n" for n, k, j in BOTH),
         "JSON objects of file_name, text",
     ),
+    "lines.json": (
+        "\n".join(json.dumps({"image": n, "caption": f"a dog, {k}.{j}"}) for n, k, j in BOTH),
+        "JSON objects of image, caption",
+    ),
     "raw.csv": (
         "raw,filename\n" + "".join(f'"[""a dog, {k}.0"", ""a dog, {k}.1""]",{n}\n' for k, n in enumerate(NAMES)),
         "a table of filename, raw",
@@ -121,7 +125,28 @@ def test_every_layout_gives_the_same_images_and_captions(folder: Path, name: str
             '{"images": [{"id": 77}], "annotations": [{"image_id": 77, "caption": "a"}]}',
             "got 000000000077.jpg",
         ),
-        ("m.jsonl", '{"image": "0.jpg", "caption": "a"}\n{\n', "got a file that is no JSON"),
+        (
+            "m.jsonl",
+            '\n{"image": "0.jpg", "caption": "a"}\n\n{x\n',
+            "row 3: got '{x' but expected an object with image",
+        ),
+        ("m.jsonl", '{x\n{"image": "0.jpg", "caption": "a"}\n', "got a file that is no JSON"),
+        (
+            "r.csv",
+            'raw,image\n"[""a"", ""b]",0.jpg\n',
+            r"row 0: raw: got '\[\"a\", \"b\]' but expected a caption, or a list",
+        ),
+        ("c.txt", "image,caption,caption\n0.jpg,a,b\n", "got the column 'caption' twice but expected every name once"),
+        (
+            "c.json",
+            '{"images": [{"id": null}, {"id": [1]}], "annotations": [{"image_id": 2, "caption": "a"}]}',
+            "row 0: image_id: got 2",
+        ),
+        (
+            "c.json",
+            '{"images": [{"id": 1, "file_name": "x"}, {"id": 1, "file_name": "y"}], "annotations": []}',
+            "images: got x and y of one id but expected an id for each",
+        ),
     ],
 )
 def test_every_fault_names_its_row_and_the_layout(folder: Path, name: str, content: str, message: str | None) -> None:

@@ -101,12 +101,25 @@ def read_content(path: Path, most_rows: int = MOST_ROWS) -> Any:
     text = found.decode("utf-8-sig", errors="surrogateescape")
     if text.lstrip()[:1] not in ("[", "{") and path.suffix not in (".json", ".jsonl"):
         return text
+    found = _json(text)
+    if isinstance(found, Exception):
+        lines = [(line, _json(line)) if line.strip() else (line, BLANK) for line in text.split("\n")]
+        rows = [line if isinstance(row, Exception) else row for line, row in lines]
+        if _first_object(rows) is not None:
+            return rows
+        raise DataError(f"{path}: got a file that is no JSON: {found}") from found
+    return [found] if path.suffix == ".jsonl" and isinstance(found, dict) else found
+
+
+BLANK = ...  # a row that is a line without anything
+
+
+def _json(text: str) -> Any:
+    """What a text says in JSON, or the error."""
     try:
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.split("\n") if line.strip()]
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: got a file that is no JSON: {error}") from error
+        return error
 
 
 def _bounded(table: Any, most_rows: int) -> Any:
@@ -126,11 +139,11 @@ def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:
         raise DataError(f"{path}: got a table that cannot be read: {error}") from error
 
 
-def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry | None]) -> Entries:
+def _rows(rows: Iterable[Any], entry: Callable[[Any], Entry]) -> Entries:
     for number, row in enumerate(rows):
         try:
-            if (found := entry(row)) is not None:
-                yield number, found
+            if row is not BLANK:
+                yield number, entry(row)
         except BadRow as problem:
             yield number, problem
 
@@ -153,9 +166,8 @@ def _of_record(row: Any, columns: Columns) -> Entry:
 
 def _texts(name: str, value: Any) -> list[str]:
     """The captions in a field: a text, a list of them, or such a list as JSON in a text."""
-    if isinstance(value, str) and value[:2] == '["' and value[-1:] == "]":
-        value = json.loads(value)
-    found = [value or ""] if isinstance(value, str | None) else value
+    listed = isinstance(value, str) and value[:2] == '["' and value[-1:] == "]"
+    found = _json(value) if listed else [value or ""] if isinstance(value, str | None) else value
     if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
         raise BadRow(f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions")
     return found
@@ -180,7 +192,11 @@ def _of_karpathy(entry: Any, columns: Columns) -> Entry:
 def _coco(content: Any, columns: Columns) -> Entries:
     """The annotations; images go by their number of twelve digits where they have no name."""
     images = [image for image in content["images"] if isinstance(image, dict) and "id" in image]
-    files = {str(image["id"]): str(image.get("file_name", f"{image['id']:0>12}.jpg")) for image in images}
+    files: dict[str, str] = {}
+    for image in images:
+        file = str(image.get("file_name", f"{image['id']!s:0>12}.jpg"))
+        if files.setdefault(str(image["id"]), file) != file:
+            raise DataError(f"images: got {files[str(image['id'])]} and {file} of one id but expected an id for each")
 
     def entry(said: Any) -> Entry:
         if not isinstance(said, dict) or not isinstance(said.get("caption"), str):
@@ -197,15 +213,13 @@ TOKEN = re.compile(r"([^\t\n]+)#(\d+)\t(.*)")
 
 
 def _tokens(content: str, columns: Columns) -> Entries:
-    def entry(line: str) -> Entry | None:
-        if not line.strip():
-            return None
+    def entry(line: str) -> Entry:
         match = TOKEN.fullmatch(line.rstrip("\r"))
         if match is None:
             raise BadRow(f"got {line[:SHOWN]!r} but expected NAME#NUMBER, a tab and a caption")
         return Entry(match[1], [(f"{match[1]}#{match[2]}", match[3])])
 
-    return _rows(content.split("\n"), entry)
+    return _rows((line if line.strip() else BLANK for line in content.split("\n")), entry)
 
 
 def _table(content: str, columns: Columns) -> Entries:
@@ -236,8 +250,11 @@ def delimited_rows(text: str) -> tuple[list[str], str, Iterator[tuple[int, list[
     header = next((fields for _, fields in _fields(lines[: start + 1], start, separator)), [])
     if not isinstance(header, list) or not header or not is_text(lines[start]):
         raise DataError(f"got the header {lines[start][:SHOWN]!r} but expected names of columns in UTF-8")
-    rows = _fields(lines, start + 1, separator)
-    return [name.strip() for name in header], separator, ((number - start - 1, fields) for number, fields in rows)
+    header, rows = [name.strip() for name in header], _fields(lines, start + 1, separator)
+    for name in header:
+        if name and header.count(name) > 1:
+            raise DataError(f"got the column {name!r} twice but expected every name once")
+    return header, separator, ((number - start - 1, fields) for number, fields in rows)
 
 
 def _fields(lines: list[str], start: int, separator: str) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -286,6 +303,11 @@ def _arrow_rows(content: Any, columns: Columns) -> Entries:
     return _rows(rows, lambda row: _of_record(row, columns))
 
 
+def _first_object(rows: list[Any]) -> dict[str, Any] | None:
+    first = next((row for row in rows if row is not BLANK), None)
+    return first if isinstance(first, dict) else None
+
+
 def _has(content: Any, *keys: str) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
 
@@ -299,9 +321,9 @@ LAYOUTS = (
     ),
     Layout(
         "JSON objects",
-        lambda c: isinstance(c, list) and bool(c) and isinstance(c[0], dict),
+        lambda c: isinstance(c, list) and _first_object(c) is not None,
         lambda c, columns: _rows(c, lambda row: _of_record(row, columns)),
-        lambda c: dict.fromkeys(c[0], "text"),
+        lambda c: dict.fromkeys(_first_object(c) or (), "text"),
     ),
     Layout("a dataset of Hugging Face", is_dataset, _arrow_rows, _kinds),
     Layout("a Parquet table", lambda c: hasattr(c, "schema"), _arrow_rows, _kinds),

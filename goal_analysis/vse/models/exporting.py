@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from goal_analysis.files import whole_folder
 from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
+from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision, write_open_clip
 from goal_analysis.vse.models.encoders.pretrained import (
     POOLED_AS,
     LanguageModel,
@@ -19,13 +20,13 @@ from goal_analysis.vse.models.encoders.pretrained import (
     load_checkpoint,
 )
 from goal_analysis.vse.models.matching import Matching
-from goal_analysis.vse.models.text import Subwords, Tokenizer, import_extra
+from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, import_extra
 
 
 def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> list[str]:
     """Write what a model has of Hugging Face's, whole or not at all, and say what it is.
 
-    A dual encoder of one checkpoint with its own projections is one folder for ``from_pretrained``. Otherwise ``text``
+    A dual encoder of one checkpoint with its own projections is one folder for its library. Otherwise ``text``
     is a model of sentence-transformers, ``image`` an encoder of pictures without a projection, and ``matching`` a
     re-ranker or a scorer with its head. A model without any, or a part that the libraries have no place for, is a
     ValueError.
@@ -37,7 +38,10 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
     towers = [tower for tower in (image, text) if isinstance(tower, VisionModel | LanguageModel)]
     said: list[str] = []
     with whole_folder(folder) as made:
-        if len(towers) == 2 and all(t.embeds for t in towers) and image.made_of["architecture"] == _config(text):
+        if isinstance(image, OpenClipVision) and isinstance(text, OpenClipText):
+            write_open_clip(image, text, cast(OpenClipTokens, tokenizer), made)
+            said.append(f"{folder}: a dual encoder, for open_clip.create_model_from_pretrained('local-dir:{folder}')")
+        elif len(towers) == 2 and all(t.embeds for t in towers) and image.made_of["architecture"] == _config(text):
             _write_checkpoint(_whole(_config(text), *towers), tokenizer, image.made_of["processor"], made)
             said.append(f"{folder}: a dual encoder, for transformers.AutoModel.from_pretrained")
         else:
@@ -55,7 +59,7 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
             _write_checkpoint(matching.model, tokenizer, matching.made_of["processor"], made / "matching")
             said.append(f"{folder}/matching: pairs, for transformers.{type(matching.model).__name__}.from_pretrained")
         if not said:
-            raise ValueError("export: got a model without a checkpoint of Hugging Face but expected one that has it")
+            raise ValueError("export: got a model without a checkpoint but expected one that has it")
     return said
 
 

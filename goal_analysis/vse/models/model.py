@@ -22,6 +22,7 @@ SHORT = {
     "hf": ("hugging_face", "path"),
     "timm": ("timm", "model"),
     "torchvision": ("torchvision", "model"),
+    "open_clip": ("open_clip", "model"),
 }
 """What a table may be written as: ``hf:FOLDER`` is ``{ name = "hugging_face", path = "FOLDER" }``, and so on."""
 RERANKING = ("negatives", "top", "share")  # the options of a table `reranker` that are not its scorer's
@@ -34,6 +35,8 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
         table = tables.get(part)
         if isinstance(table, Mapping) and table.get("name") == "hugging_face" and "path" in table:
             default = {"name": "subwords", "path": table["path"]}
+        elif isinstance(table, Mapping) and table.get("name") == "open_clip" and "model" in table:
+            default = {"name": "open_clip", "model": table["model"]}
     given = _table(tables, "tokenizer", default)
     given["name"] = "subwords" if given.get("name") == "hugging_face" else given.get("name")
     kind = _named(TOKENIZERS, given["name"], "model.tokenizer")

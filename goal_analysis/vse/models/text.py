@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -211,8 +212,72 @@ class Subwords:
         return {"kind": "subwords", **asdict(self)}
 
 
-Tokenizer = Vocabulary | Subwords
-TOKENIZERS: dict[str, type[Tokenizer]] = {"words": Vocabulary, "subwords": Subwords}
+OPEN_CLIP = "open_clip_config.json"  # what says in a folder of open_clip what model and tokenizer it has
+
+
+@dataclass(frozen=True)
+class OpenClipTokens:
+    """A tokenizer of open_clip, held as the texts of the files that it is read from; captions are of its one length."""
+
+    files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _ = self._own
+
+    @cached_property
+    def _own(self) -> Any:
+        library = import_extra("open_clip", "tokenizer", "open_clip_torch")
+        try:
+            with TemporaryDirectory() as folder:
+                self.write(Path(folder))
+                return library.get_tokenizer(f"local-dir:{folder}")
+        except Exception as problem:  # of no narrower class
+            raise ValueError(f"files: got {problem} but expected {OPEN_CLIP} and its tokenizer") from problem
+
+    @property
+    def text_config(self) -> dict[str, Any]:
+        """What the configuration says of the captions' side."""
+        return json.loads(self.files[OPEN_CLIP])["model_cfg"]["text_cfg"]
+
+    @classmethod
+    def built_on(cls, captions: Sequence[str], *, model: str) -> OpenClipTokens:
+        """The tokenizer of a folder, or of a model by the name that open_clip, or ``hf-hub:`` and the hub, have."""
+        library = import_extra("open_clip", "tokenizer", "open_clip_torch")
+        name = f"local-dir:{model}" if Path(model).is_dir() else model
+        try:
+            own, config = library.get_tokenizer(name), library.get_model_config(name)
+            if config is None:
+                raise ValueError("which open_clip does not list")
+            with TemporaryDirectory() as folder:
+                if hasattr(own, "save_pretrained"):
+                    own.save_pretrained(folder)
+                files = {file.name: file.read_text("utf-8") for file in Path(folder).glob("*.json")}
+        except (OSError, ValueError, RuntimeError) as problem:
+            expected = f"a folder with {OPEN_CLIP}, or a model that open_clip lists"
+            raise ValueError(f"model: got {model!r} ({problem}) but expected {expected}") from problem
+        return cls({OPEN_CLIP: json.dumps({"model_cfg": config}), **files})
+
+    def write(self, folder: Path) -> None:
+        """Write the files."""
+        for name, text in self.files.items():
+            (folder / Path(name).name).write_text(text, "utf-8")
+
+    def __len__(self) -> int:
+        """How many different subwords."""
+        return int(getattr(self._own, "vocab_size", 0)) or len(self._own.tokenizer)
+
+    def __call__(self, captions: Sequence[str]) -> Tokens:
+        """The captions as numbers, all of one length."""
+        ids = self._own(list(captions)) if captions else torch.zeros(0, 1, dtype=torch.int64)
+        return Tokens(ids, torch.full((len(ids),), ids.shape[1]))
+
+    def to_json(self) -> dict[str, Any]:
+        """The files."""
+        return {"kind": "open_clip", "files": dict(self.files)}
+
+
+Tokenizer = Vocabulary | Subwords | OpenClipTokens
+TOKENIZERS: dict[str, type[Tokenizer]] = {"words": Vocabulary, "subwords": Subwords, "open_clip": OpenClipTokens}
 """Every tokenizer by its name, which is its ``kind`` in JSON."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from goal_analysis.vse.models.encoders.networks import network_of
+from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision
 from goal_analysis.vse.models.encoders.pooling import pooled
 from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel
 from goal_analysis.vse.models.encoders.trained import (
@@ -25,6 +26,7 @@ IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "timm": pooled(network_of("timm")),
     "torchvision": pooled(network_of("torchvision")),
     "hugging_face": pooled(VisionModel),
+    "open_clip": pooled(OpenClipVision),
 }
 """What builds every image encoder, by its name, from the shape of one image, the statistics of all, and options.
 
@@ -36,6 +38,7 @@ TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "recurrent": pooled(Recurrent, "gpo"),
     "transformer": pooled(Transformer),
     "hugging_face": pooled(LanguageModel, "own"),
+    "open_clip": pooled(OpenClipText),
 }
 """What builds every text encoder, by its name, from the tokenizer and options.
 

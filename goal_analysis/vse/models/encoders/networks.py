@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
+from torch.utils._pytree import tree_map
+from torch.utils.data import default_collate
 
 from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
@@ -61,9 +65,14 @@ def elements_of(trunk: nn.Module, images: Pictures) -> Float[Tensor, "images ele
     if features.ndim not in (2, 3, 4):
         raise ValueError(f"backbone: got features of shape {tuple(features.shape)} but expected 2 to 4 axes")
     if features.ndim == 4:
-        last = features.shape[1] != getattr(trunk, "num_features", features.shape[1])
-        return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)
+        return _channels_first(features, trunk).flatten(2).transpose(1, 2)
     return features if features.ndim == 3 else features[:, None]
+
+
+def _channels_first(features: Tensor, trunk: Any) -> Tensor:
+    """A map, whose channels may stand last where they are as many as the network says."""
+    last = features.shape[1] != features.shape[3] == getattr(trunk, "num_features", None)
+    return features.movedim(3, 1) if last else features
 
 
 def network_of(package: str) -> Callable[..., Backbone]:
@@ -106,26 +115,32 @@ def network_of(package: str) -> Callable[..., Backbone]:
 
 
 Regions = tuple[int, int] | None
+Maps = Tensor | list[Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network in evaluation mode. ``run`` gives a map ``(batch, channels, height, width)``, and pooled features."""
+    """A network in evaluation mode. ``run`` gives a map ``(batch, channels, height, width)``, or a list of one for each
+    picture, and pooled features.
+    """
 
     module: nn.Module
-    prepare: Callable[[Image.Image], Tensor]
-    run: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    prepare: Callable[[Image.Image], Any]
+    run: Callable[[Any], tuple[Maps, Tensor | None]]
     record: dict[str, Any]
 
     @torch.no_grad()
-    def features(self, pictures: list[Tensor], regions: Regions) -> Float[Tensor, "batch ..."]:
+    def features(self, pictures: list[Any], regions: Regions) -> Float[Tensor, "batch ..."]:
         """The network's own pooled features, or else the mean over places; or with ``regions``, rows and columns, the
         means over each, row by row, ``(batch, regions, channels)``.
         """
-        places, pooled = self.run(torch.stack(pictures).to(next(self.module.parameters()).device))
-        if regions is not None:
-            return adaptive_avg_pool2d(places, regions).flatten(2).transpose(1, 2).float().cpu()
-        return (places.mean((2, 3)) if pooled is None else pooled).float().cpu()
+        device = next(self.module.parameters()).device
+        places, pooled = self.run(tree_map(lambda given: given.to(device), default_collate(pictures)))
+        if regions is None and pooled is not None:
+            return pooled.float().cpu()
+        found = [adaptive_avg_pool2d(one, regions or 1) for one in (places if isinstance(places, list) else [places])]
+        rows = torch.cat(found).flatten(2).transpose(1, 2).float().cpu()
+        return rows if regions is not None else rows[:, 0]
 
 
 def open_network(name: str, weights: Path | None = None, device: str = "cpu") -> Network:
@@ -143,10 +158,12 @@ def open_network(name: str, weights: Path | None = None, device: str = "cpu") ->
             missing = found.module.load_state_dict(state, strict=False).missing_keys  # a classifier may be too much
             if missing:
                 raise ValueError(f"no {', '.join(missing[:3])} in it")
-    except Exception as problem:  # a download, a file or a name fails in whatever way its package does
+        found.module.eval().to(device)
+        found.features([found.prepare(Image.new("RGB", (64, 64)))], (1, 1))
+    except Exception as problem:  # a download, a file, a name or a map fails in whatever way its package does
         what = f"{name} with {weights}" if weights else name
-        raise ValueError(f"model: got {what} ({problem}) but expected a network that can be loaded") from problem
-    found.module.eval().to(device)
+        expected = "a network that can be loaded, and has a map of places"
+        raise ValueError(f"model: got {what} ({problem}) but expected {expected}") from problem
     return found
 
 
@@ -160,20 +177,29 @@ def _grid(tokens: Tensor, height: int, width: int) -> Tensor:
 def _hugging_face(name: str, pretrained: bool) -> Network:
     processor, module = from_checkpoint("AutoImageProcessor", name), load_checkpoint(name, None)
     config = getattr(module.config, "vision_config", module.config)
+    vision = getattr(module, "vision_model", module)
+    read = inspect.signature(vision.forward).parameters
 
-    def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        found, own = getattr(module, "vision_model", module)(pixel_values=pixels).last_hidden_state, None
-        if found.ndim == 3:
-            high, wide = np.broadcast_to(config.patch_size, 2).tolist()
-            tokens, found = found, _grid(found, pixels.shape[2] // high, pixels.shape[3] // wide)
+    def run(inputs: dict[str, Tensor]) -> tuple[Maps, Tensor | None]:
+        found, own = vision(**inputs).last_hidden_state, None
+        if "spatial_shapes" in inputs:  # SigLIP 2 has as many places as the picture's sides ask for
+            sides = inputs["spatial_shapes"].tolist()
+            found = [
+                _grid(one[None, : high * wide], high, wide) for one, (high, wide) in zip(found, sides, strict=True)
+            ]
+        elif found.ndim == 3:
+            high, wide = np.array(inputs["pixel_values"].shape[2:]) // config.patch_size
+            merged = math.isqrt(max(1, high * wide // found.shape[1]))  # sides of what one token is of
+            tokens, found = found, _grid(found, high // merged, wide // merged)
             own = tokens[:, 0] if tokens.shape[1] > found[0, 0].numel() else None
         if hasattr(module, "get_image_features"):
-            own = module.get_image_features(pixel_values=pixels)
+            own = module.get_image_features(**inputs)
             own = own if isinstance(own, Tensor) else own.pooler_output
         return found, own
 
-    def prepare(picture: Image.Image) -> Tensor:
-        return processor(images=picture, return_tensors="pt")["pixel_values"][0]
+    def prepare(picture: Image.Image) -> dict[str, Tensor]:
+        made = processor(images=picture, return_tensors="pt")
+        return {name: value[0] for name, value in made.items() if name in read}
 
     return Network(module, prepare, run, {"preprocessing": processor.to_dict()})
 
@@ -186,11 +212,10 @@ def _timm(name: str, pretrained: bool) -> Network:
     def run(pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         found = module.forward_features(pixels)
         pooled = module.forward_head(found, pre_logits=True)
-        if found.ndim == 3:
-            found = _grid(found, *module.patch_embed.grid_size)
-        elif found.shape[1] != module.num_features:
-            found = found.movedim(3, 1)
-        return found, pooled
+        if found.ndim == 4:
+            return _channels_first(found, module), pooled
+        side = math.isqrt(found.shape[1])
+        return _grid(found, *getattr(getattr(module, "patch_embed", None), "grid_size", (side, side))), pooled
 
     return Network(module, timm.data.create_transform(**config, is_training=False), run, {"preprocessing": config})
 

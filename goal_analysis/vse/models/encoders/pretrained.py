@@ -99,7 +99,7 @@ def processor_of(path: str) -> dict[str, Any] | None:
         return None
 
 
-class _Tower(nn.Module):
+class Tower(nn.Module):
     """One side of a checkpoint. A dual encoder's own projection gives one element; otherwise the last states, one a
     place, are elements. ``embed`` is what embeds it there, ``made_of`` the options that build it with random weights.
     """
@@ -119,11 +119,11 @@ class _Tower(nn.Module):
                 self.embeds = False
                 self.linear = nn.Linear(self._elements(inputs).shape[2], self.dim)
             _leave_out_unused(self.model, lambda: self._elements(inputs))
-        except (TypeError, ValueError, AttributeError) as problem:
-            given = f"hugging_face: got a model of the type {self.model.config.model_type!r} ({problem})"
+        except (TypeError, ValueError, AttributeError, AssertionError) as problem:
+            given = f"got a model of the type {type(self.model).__name__} ({problem})"
             raise ValueError(f"{given} but expected one that embeds {', '.join(inputs)}") from problem
         self.model.train(training)
-        self.made_of: dict[str, Any] = {"architecture": architecture_of(self.model), "dim": self.dim}
+        self.made_of: dict[str, Any] = {"dim": self.dim}
 
     def _elements(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "rows elements width"]:
         found = getattr(self.model, self.embed, self.model)(**inputs)
@@ -152,7 +152,7 @@ def _leave_out_unused(model: nn.Module, run: Callable[[], Tensor]) -> None:
         parameter.requires_grad_(id(parameter) in used)
 
 
-class VisionModel(_Tower):
+class VisionModel(Tower):
     """The image side of a dual encoder such as CLIP or SigLIP, or any encoder of pictures, from a checkpoint.
 
     A dual encoder's ``own`` projection gives one element, the embedding. Where ``dim`` is another width than that, or
@@ -183,7 +183,7 @@ class VisionModel(_Tower):
         processor = processor_of(path) or processor
         self.augment, self.prepare = Augmentation(crop, flip), Preparation(shape, statistics, processor)
         self._project(self.prepare(torch.zeros(1, *shape)), dim, projection, None)
-        self.made_of["processor"] = processor
+        self.made_of |= {"architecture": architecture_of(self.model), "processor": processor}
 
     def forward(self, images: Pictures) -> Local:
         """The elements, all of which are there."""
@@ -224,7 +224,10 @@ class WordAugmentation(nn.Module):
         return Tokens(ids.gather(1, (~kept).long().argsort(dim=1, stable=True)), lengths)
 
 
-class LanguageModel(_Tower):
+STRIPS = 4  # that a batch of captions is read in, each as wide as its longest
+
+
+class LanguageModel(Tower):
     """The text side of a dual encoder such as CLIP or SigLIP, a model of sentence-transformers, or any language model.
 
     A dual encoder's ``own`` projection gives one element, the embedding; otherwise every token's last state is one,
@@ -259,6 +262,7 @@ class LanguageModel(_Tower):
         pooling, own = _sentence_parts(Path(path))
         self.pooling = self.model.config.own_pooling = pooling or getattr(model.config, "own_pooling", "mean")
         self._project(self._inputs(tokenizer(("a",))), dim, projection, own)
+        self.made_of["architecture"] = architecture_of(self.model)
 
     def _inputs(self, tokens: Tokens) -> dict[str, Tensor]:
         mask = tokens.mask[:, : self.longest]
@@ -266,10 +270,17 @@ class LanguageModel(_Tower):
         return {"input_ids": ids, "attention_mask": mask.long()}
 
     def forward(self, tokens: Tokens) -> Local:
-        """The elements, and where there is a token."""
-        inputs = self._inputs(self.augment(tokens))
-        elements = self.linear(self._elements(inputs))
-        return all_there(elements) if elements.shape[1] == 1 else (elements, inputs["attention_mask"].bool())
+        """The elements, and where there is a token. Captions of near lengths are read together, with less padding."""
+        tokens = self.augment(tokens)
+        mask, order = tokens.mask[:, : self.longest], tokens.lengths.argsort()
+        found = []
+        for rows in order.split(max(16, -(-len(order) // STRIPS))):
+            elements = self.linear(self._elements(self._inputs(tokens.rows(rows))))
+            found.append(
+                nn.functional.pad(elements, (0, 0, 0, 0 if self.embeds else mask.shape[1] - elements.shape[1]))
+            )
+        elements = torch.cat(found)[order.argsort()]
+        return all_there(elements) if self.embeds else (elements, mask)
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: Any, path: str) -> None:

@@ -37,7 +37,8 @@ def runs(study: Path) -> tuple[dict[str, Runs], dict[str, str]]:
         if record.experiment.seed in of:
             raise ValueError(f"{result}: got another run of {name!r} with its seed but expected one")
         of[record.experiment.seed] = best_rsum(result.parent)
-        chosen[name] = f"`{record.experiment.objective}`, {training.learning_rate:.4g}"
+        line = record.experiment.objective.replace("\n", " ")  # a declaration in TOML has several
+        chosen[name] = f"`{line.strip()}`, {training.learning_rate:.4g}"
     return found, chosen
 
 

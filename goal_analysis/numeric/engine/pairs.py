@@ -140,20 +140,24 @@ class Pairs:
     def places(self) -> Tensor:
         """Where the slots stand in the flattened matrix of scores, shape ``(anchors, slots)``."""
         assert self.at is not None  # a diagonal has none
-        (rows, columns), i = self.shape, torch.arange(self.anchors, device=self.at.device)[:, None]
-        of_rows = i[:rows] * columns + self.at[:rows]
-        return torch.cat([of_rows, self.at[rows:] * columns + i[rows:] - rows]) if self.anchors > rows else of_rows
+        (rows, columns), device = self.shape, self.at.device
+        of_rows = self.at[:rows] + torch.arange(0, rows * columns, columns, device=device)[:, None]
+        if self.anchors == rows:
+            return of_rows
+        i = torch.arange(columns, device=device)[:, None]
+        return torch.cat((of_rows, torch.add(i, self.at[rows:], alpha=columns)))
 
     @cached_property
     def matching(self) -> Tensor:
-        """Where pairs match in the flattened matrix of scores."""
+        """Where pairs match in the flattened matrix of scores, perhaps more than once."""
         rows = self.shape[0]
-        return self.places[:rows].flatten() if self.members is None else self.places[:rows][self.members[:rows]]
+        every = self.complete or self.members is None  # slots that hold none repeat one of their anchor's
+        return self.places[:rows].flatten() if every else self.places[:rows][self.members[:rows]]
 
     def read(self, s: Tensor) -> Tensor:
         """The scores of the positives, from the whole matrix; of a diagonal alone of the shape ``(anchors,)``."""
         if self.at is not None:
-            return s.view(-1)[self.places]
+            return s.take(self.places)
         diagonal = s.diagonal().clone()
         return diagonal if self.anchors == self.shape[0] else torch.cat((diagonal, diagonal))
 
@@ -190,7 +194,8 @@ def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:
     least, most = (int(n) for n in torch.aminmax(counts))
     slots = first[:, None] + torch.arange(max(most, 1), device=of.device)
     if least != most or not most:
-        slots = torch.minimum(slots, (last - 1).clamp_min_(0)[:, None])
+        end = last - 1
+        slots = torch.minimum(slots, (end if least else end.clamp_min_(0))[:, None])
     return order[slots], counts, least, most
 
 

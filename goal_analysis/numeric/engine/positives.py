@@ -11,7 +11,8 @@ from torch import Tensor
 from goal_analysis.numeric.engine.functions import Functions, Side, Term
 from goal_analysis.numeric.engine.pairs import Pairs
 
-ALONE = frozenset(("each", "each_mean", "min", "max", "logsumexp", "softmin", "soft_max", "soft_min", "mean", "sum"))
+SOFT = frozenset(("logsumexp", "softmin", "soft_max", "soft_min"))
+ALONE = SOFT | {"each", "each_mean", "min", "max", "mean", "sum"}
 """Aggregators of which one value alone is the aggregate."""
 
 
@@ -44,6 +45,15 @@ def handed_over(
     aggregator, values, members = term.positives.aggregator, of_side(term.positives, s), pairs.several
     if aggregator.name == "each" or (members is None and alone(term.positives)):
         return values, 1 / share, None, both(pairs.members, there)
+    if aggregator.name in SOFT or aggregator.name in ("min", "max"):
+        low = aggregator.name == "min"
+        scaled = times(values, aggregator.scale)
+        scaled = scaled if pairs.members is None else scaled.where(pairs.members, torch.inf if low else -torch.inf)
+        if aggregator.name in SOFT:
+            total = torch.logsumexp(scaled, 1, keepdim=True)
+            return only(there, total / aggregator.scale), 1 / share, only(there, (scaled - total).exp_()), there
+        x_p, at = scaled.min(1, keepdim=True) if low else scaled.max(1, keepdim=True)
+        return only(there, x_p), 1 / share, torch.zeros_like(values).scatter_(1, at, 1), there
     members = torch.ones_like(values, dtype=torch.bool) if members is None else members
     weights = aggregator.weights(values, members)
     if aggregator.enumerates:

@@ -226,9 +226,10 @@ class BagOfWords(nn.Module):
 
     def weights(self, tokens: Tokens) -> Float[Tensor, "captions longest"]:
         """TF-IDF at the first place of every word of a caption, and 0 at its others; rows of unit length."""
-        same = tokens.ids[:, :, None] == tokens.ids[:, None, :]
-        again = same.tril(-1).any(2)
+        words = tokens.ids.float()
+        same = (words[:, :, None] - words[:, None, :]).eq_(0)  # in numbers, which are counted sooner than truths
         weights = (1 + same.sum(2).to(self.idf.dtype).log()) * self.idf[tokens.ids]
+        again = same.tril_(-1).sum(2) > 0
         return unit(weights.masked_fill(again | ~tokens.mask, 0))
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "captions dim"]:

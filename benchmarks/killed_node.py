@@ -151,7 +151,7 @@ def compared(whole: Path, parted: Path, moment: Moment, size: Size) -> dict[str,
     found: dict[str, tuple[Any, Any]] = {
         "runs": (len(runs), size.runs),
         "runs with a result": (len(ended), size.runs),
-        "runs of every epoch once": (sum(e == [*range(1, size.epochs + 1)] for e in epochs.values()), size.runs),
+        "runs with every epoch once": (sum(e == [*range(1, len(e) + 1)] for e in epochs.values()), size.runs),
         "runs done before, made again": (sum(ended.get(path) != when for path, when in moment.done.items()), 0),
         "runs that went on elsewhere": (sum(went_on(run) for run in moment.within), 1),
     }

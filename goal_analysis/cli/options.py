@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # SymPy and torch are loaded when a command needs them
 
     from goal_analysis.recombination.parts import Parts
 
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 WIDTH = 120  # characters a line where neither a terminal nor COLUMNS says how many
 BASELINES = ("vse_pp", "info_nce(tau=12)")  # the triplet loss on hardest negatives, and InfoNCE
@@ -137,8 +139,8 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             refuse(f"got no module {problem.name} but expected it for this command: {line}")
         except (ValueError, TypeError, OSError, MemoryError) as problem:
-            if isinstance(problem, OSError) and problem.filename is None:
-                sys.stdout.flush()  # which raises it again where it is that of the standard output
+            if isinstance(problem, OSError) and problem.filename is None and problem.errno in FULL:
+                raise  # that of the standard output: every other names its file
             refuse(problem)
 
     return run

@@ -1,6 +1,7 @@
 """`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -278,3 +279,32 @@ def test_two_processes_train_as_one_on_the_joined_batch(
     for name, tensor in expected.items():
         assert float((tensor - found[name]).abs().max()) < 1e-12
     assert len((tmp_path / "two" / LOG).read_text().splitlines()) == 2
+
+
+ENDLESS = "100000000000000000000"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--seed", ENDLESS),
+        ("train", "--devices", ENDLESS),
+        ("train", "--nodes", ENDLESS),
+        *(("train", "--set", f"training.{name}={ENDLESS}") for name in ("epochs", "batch_size", "workers")),
+        ("compare", "--preset", "bag_of_words", "--seeds", ENDLESS),
+        ("study", "--budget", ENDLESS),
+        ("discover", "--finalists", ENDLESS),
+        ("retrieve", "run", "--text", "a dog", "--top", ENDLESS),
+        ("report", "run", "--queries", ENDLESS),
+        ("measure", "torch.nn.functional:triplet_margin_loss", "--dim", ENDLESS),
+    ],
+    ids=" ".join,
+)
+def test_a_count_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: Sequence[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = ("--data", "scenes") if words[0] in ("train", "compare", "study", "discover") else ()
+    preset = ("--preset", "bag_of_words") if words[0] == "train" else ()
+    result = called(*words, *preset, *data)
+    assert result.exit_code == 2
+    assert re.search(r"expected a whole number from \d to [\d,]+|less than or equal to 100000|x<=100000", result.output)
+    assert list(tmp_path.iterdir()) == []

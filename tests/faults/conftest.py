@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import count
@@ -124,9 +124,14 @@ def kill_oneself() -> None:
 
 
 def kill_at(event: str, name: str, number: int) -> None:
-    """Let this process be killed before it does something to a file for the so-many-th time.
+    signal_at(signal.SIGKILL, event, name, number)
+
+
+def signal_at(sent: int, event: str, name: str, number: int) -> None:
+    """Send this process a signal before it does something to a file for the so-many-th time.
 
     Args:
+        sent: the signal.
         event: as Python's audit events are named: ``open``, ``os.rename`` …
         name: of the file, with ``*`` for anything.
         number: from 1.
@@ -138,7 +143,7 @@ def kill_at(event: str, name: str, number: int) -> None:
         if said == event and any(fnmatch(path, name) for path in paths):
             left[0] -= 1
             if not left[0]:
-                kill_oneself()
+                os.kill(os.getpid(), sent)
 
     sys.addaudithook(look)
 
@@ -155,6 +160,44 @@ def _in_a_child(work: Callable[[], object], *moment: Any) -> int:
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _commanded(
+    words: Sequence[object], printed: str | Path, number: int = 0, moment: Any = None, errors: str | Path | None = None
+) -> int:
+    from goal_analysis.cli import main
+
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        torch.set_num_threads(1)
+        for name in ("SIGTERM", "SIGHUP"):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for place, where in ((1, printed), (2, errors or printed)):
+            os.dup2(os.open(where, os.O_CREAT | os.O_WRONLY | os.O_APPEND), place)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        if moment is not None:
+            signal_at(number, *moment)
+        sys.argv = ["goal-analyze", *map(str, words)]
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@pytest.fixture(scope="session")
+def commanded() -> Callable[..., int]:
+    """The exit code of the command line in a forked process that a signal meets at a moment; below 0, the signal.
+
+    It takes the words, the file for what is printed, the signal, the moment as `kill_at` does, and a file for errors.
+    """
+    return _commanded
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,13 @@
 """Every signal at every stage of a command: nothing is half-written, no traceback, and the same command goes on."""
 
-import os
 import signal
-import sys
-from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from goal_analysis.cli import main
+import goal_analysis.study.report
+import goal_analysis.study.tuning  # noqa: F401
 from goal_analysis.cli.options import INTERRUPTED
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -46,48 +42,6 @@ def data(of_words, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-def signalled(
-    words: Sequence[object], output: Path, number: int = 0, moment: tuple[str, str, int] | None = None
-) -> int:
-    """The exit code of the command line in a forked process that a signal meets at a moment; below 0, the signal."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    code = 1
-    try:
-        torch.set_num_threads(1)
-        for name in ("SIGTERM", "SIGHUP"):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        printed = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(printed, 1)
-        os.dup2(printed, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        if moment is not None:
-            send_at(number, *moment)
-        sys.argv = ["goal-analyze", *map(str, words)]
-        main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def send_at(number: int, event: str, name: str, time: int) -> None:
-    left = [time]
-
-    def look(said: str, arguments: tuple[object, ...]) -> None:
-        paths = (Path(argument).name for argument in arguments if isinstance(argument, str | os.PathLike))
-        if said == event and any(fnmatch(path, name) for path in paths):
-            left[0] -= 1
-            if not left[0]:
-                os.kill(os.getpid(), number)
-
-    sys.addaudithook(look)
-
-
 def lasting(folder: Path) -> dict[str, bytes]:
     """What a run has, but for the clock and what the command was."""
     names = (path for path in sorted(folder.rglob("*")) if path.is_file())
@@ -99,10 +53,10 @@ def lasting(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(commanded, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that no signal meets."""
     folder = tmp_path_factory.mktemp("trained")
-    assert signalled(training(data, folder / "run"), folder / "printed") == 0
+    assert commanded(training(data, folder / "run"), folder / "printed") == 0
     return folder / "run"
 
 
@@ -113,12 +67,12 @@ def training(data: Path, run: Path) -> tuple[object, ...]:
 @pytest.mark.parametrize("stage", TRAINING)
 @pytest.mark.parametrize("name", SIGNALS)
 def test_training_goes_on_after_a_signal_at_any_stage(
-    data: Path, trained: Path, tmp_path: Path, name: str, stage: str
+    commanded, data: Path, trained: Path, tmp_path: Path, name: str, stage: str
 ) -> None:
     words, printed = training(data, tmp_path / "run"), tmp_path / "printed"
-    code = signalled(words, printed, getattr(signal, name), TRAINING[stage])
+    code = commanded(words, printed, getattr(signal, name), TRAINING[stage])
     check_end(code, name, printed, f"what is done stays in {tmp_path / 'run'}/")
-    assert signalled(words, printed) == 0
+    assert commanded(words, printed) == 0
     assert lasting(tmp_path / "run") == lasting(trained)
 
 
@@ -130,3 +84,69 @@ def check_end(code: int, name: str, printed: Path, said: str) -> None:
         assert code == INTERRUPTED
         assert said in printed.read_text()
     assert "Traceback" not in printed.read_text()
+
+
+SHORT = {
+    "report": (("report", "RUN", "-o", "report.html"), ("os.rename", "report.html", 1)),
+    "retrieve": (("retrieve", "RUN", "--split", "dev", "--text", "a red dog"), ("open", "dev_ims.npy", 1)),
+    "evaluate": (("evaluate", "RUN", "--split", "dev", "--ranks", "ranks.json"), ("os.rename", "ranks.json", 1)),
+    "export": (("export", "nca/linear@hardest", "--force", "-o", "circle.py"), ("os.rename", "circle.py", 1)),
+}
+"""Commands that end soon, and a moment in each."""
+
+
+@pytest.mark.parametrize("command", SHORT)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_short_command_ends_by_a_signal_and_leaves_what_there_was(
+    commanded, monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path, name: str, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given, moment = SHORT[command]
+    words = [str(trained) if word == "RUN" else word for word in given]
+    (tmp_path / moment[1]).write_text("old")
+    number = getattr(signal, name)
+    assert commanded(words, "printed", number, moment) == (INTERRUPTED if name == "SIGINT" else -number)
+    assert "Traceback" not in Path("printed").read_text()
+    assert Path(moment[1]).read_text() == "old"
+    assert commanded(words, "printed") == 0
+    assert (Path(moment[1]).read_text() == "old") is (command == "retrieve")
+
+
+LONG = {
+    "study": (("--objective", "vse_pp", "--budget", "1", "--seeds", "1"), ("os.rename", "study.json", 1)),
+    "discover": (("--baseline", "vse_pp", "--budget", "1", "--seeds", "1"), ("os.rename", "study.json", 1)),
+    "compare": (("--preset", "bag_of_words", "--objective", "vse_pp", "--seeds", "1"), ("open", "driver.lock", 1)),
+}
+
+
+@pytest.mark.parametrize("command", LONG)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_study_says_that_it_goes_on(commanded, data: Path, tmp_path: Path, name: str, command: str) -> None:
+    """Before its first run; in the middle of its runs see the tests of studies."""
+    given, moment = LONG[command]
+    words = (command, "--data", data, *SMALL, *given, "-o", tmp_path / "out")
+    code = commanded(words, tmp_path / "printed", getattr(signal, name), moment)
+    check_end(code, name, tmp_path / "printed", f"what is done stays in {tmp_path / 'out'}/")
+
+
+FULL = {
+    "a table": ("presets",),
+    "JSON": ("retrieve", "RUN", "--split", "dev", "--text", "a red dog", "--json"),
+    "much text": ("show", "circle", "--json"),
+    "an objective": ("show", "circle"),
+    "help": ("train", "--help"),
+    "the version": ("--version",),
+    "a training run": ("train", "--preset", "bag_of_words", "--data", "DATA", "--objective", "vse_pp", *SMALL),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("printed", FULL)
+def test_a_full_standard_output_is_said(
+    commanded, monkeypatch: pytest.MonkeyPatch, trained: Path, data: Path, tmp_path: Path, printed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [{"RUN": str(trained), "DATA": str(data)}.get(word, word) for word in FULL[printed]]
+    assert commanded(words, "/dev/full", errors="errors") == 2
+    assert Path("errors").read_text().endswith("standard output: No space left on device\n")
+    assert "Traceback" not in Path("errors").read_text()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
@@ -52,7 +53,9 @@ class Forked:
     def __init__(self, work: Callable[[], object]) -> None:
         self.returncode: int | None = None
         read, write = os.pipe()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            self.pid = os.fork()
         if not self.pid:
             os.setsid()
             for output in (1, 2):
@@ -131,8 +134,8 @@ def killed_midway() -> Callable[[Sequence[str], Path], dict[Path, int]]:
 
     def kill(words: Sequence[str], output: Path) -> dict[Path, int]:
         with command(words) as process:
-            deadline = time.monotonic() + 180
-            while len(list(output.rglob("result.json"))) < 2 and time.monotonic() < deadline:
+            deadline = time.monotonic() + 600
+            while len(list(output.rglob("result.json"))) < 2 and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.send_signal(signal.SIGKILL)
         return {path: path.stat().st_mtime_ns for path in output.rglob("result.json")}

@@ -32,7 +32,10 @@ def kernel() -> Iterator[AsyncKernelManager]:
             run_sync(manager.shutdown_kernel)(now=True)
 
 
-ONCE = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': None}"
+ONCE = (
+    "__import__('matplotlib_inline.config').config.InlineBackend.instance(parent=get_ipython())"
+    ".print_figure_kwargs = {'bbox_inches': None}"
+)
 """Draws every picture once. A box around what is drawn would draw it twice."""
 
 

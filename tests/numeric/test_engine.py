@@ -291,8 +291,15 @@ def test_tiles_of_any_size_give_what_the_matrix_gives(loss: Objective, ids: str)
             assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), (loss, anchors, size)
 
 
-@pytest.mark.parametrize("ids", IDS)
-@every_plain_loss
+OF_EVERY_LOSS = {(loss, "in disorder") for loss in PLAIN}
+OF_EVERY_KIND = {(loss, ids) for loss in covering(PLAIN) for ids in IDS}
+
+
+@pytest.mark.parametrize(
+    ("loss", "ids"),
+    sorted(OF_EVERY_LOSS | OF_EVERY_KIND, key=lambda pair: (pair[0].name, pair[1])),
+    ids=lambda of: getattr(of, "name", of),
+)
 def test_a_small_batch_in_few_calls_gives_what_the_matrix_gives(loss: Objective, ids: str) -> None:
     x, y = embeddings(ids)
     for anchors in (Anchors.ROWS, Anchors.BOTH):
@@ -354,7 +361,7 @@ def test_groups_of_many_sizes_give_what_the_matrix_gives(name: str) -> None:
         assert all(agree(a, b, 1e-9) for a, b in zip(found, expected, strict=True)), size
 
 
-@every_plain_loss
+@every_plain_kind
 def test_other_matches_are_seen(loss: Objective) -> None:
     loss = with_rows(loss)
     functions = functions_of(loss)
@@ -366,7 +373,7 @@ def test_other_matches_are_seen(loss: Objective) -> None:
     assert not all(agree(a, b, 1e-3) for a, b in zip(found, expected, strict=True)), loss
 
 
-@every_plain_loss
+@every_plain_kind
 def test_ties_and_duplicates_change_no_way(loss: Objective) -> None:
     """Halves, so that equal pairs have exactly equal scores whatever the order of summing."""
     loss = with_rows(loss)

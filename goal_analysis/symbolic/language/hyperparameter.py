@@ -7,6 +7,7 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import sympy as sp
 
@@ -64,7 +65,7 @@ class Hyperparameter:
             raise ValueError(f"{what}: got {value!r} but expected a number in {interval_text(self.domain)}")
         return value
 
-    @property
+    @cached_property
     def symbol(self) -> sp.Symbol:
         """The symbol that stands for it in formulas, with the sign that the domain grants."""
         if self.domain.start >= 0:

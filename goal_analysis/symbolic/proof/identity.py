@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -59,40 +59,44 @@ def find_witness(
     """The clearest point within ``ranges`` at which ``expression`` is certainly not zero; it names all ``symbols``."""
     symbols = symbols or tuple(sorted(expression.free_symbols, key=str))
     compiled = program([expression], symbols)
-    tried = list(random_points(symbols, ranges, points))
+    tried = list(_drawn(symbols, ranges, points))
     by_size = sorted(tried, key=lambda point: -_size(compiled, point))
     for point in (*by_size[:PROMISING], *tried[:PROMISING]):
-        value = certain_value(compiled, tuple(point.values()))
+        value = certain_value(compiled, point)
         if value:
-            return Witness(tuple((symbol.name, float(x)) for symbol, x in point.items()), float(value))
+            named = zip(symbols, point, strict=True)
+            return Witness(tuple((symbol.name, float(x)) for symbol, x in named), float(value))
     return None
 
 
-def _size(compiled: Program, point: dict[sp.Symbol, sp.Rational]) -> float:
-    (value,) = compiled.run(FLOAT, *map(float, point.values()))
+def _size(compiled: Program, point: tuple[Fraction, ...]) -> float:
+    (value,) = compiled.run(FLOAT, *map(float, point))
     return abs(value) if math.isfinite(value) else 0.0
 
 
 def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
+    for point in _drawn(symbols, ranges, count):
+        yield {s: sp.Rational(x.numerator, x.denominator) for s, x in zip(symbols, point, strict=True)}
+
+
+def _drawn(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[tuple[Fraction, ...]]:
     source = random.Random(20221024)
-    lines = [(symbol, *map(_fraction, ranges[symbol])) for symbol in symbols]
+    lines = [tuple(map(_fraction, ranges[symbol])) for symbol in symbols]
     for _ in range(count):
-        shares = (Fraction(source.randrange(1, 9973), 9973) for _ in symbols)
-        drawn = (low + (high - low) * share for (_, low, high), share in zip(lines, shares, strict=True))
-        yield {symbol: sp.Rational(x.numerator, x.denominator) for symbol, x in zip(symbols, drawn, strict=True)}
+        yield tuple(low + (high - low) * Fraction(source.randrange(1, 9973), 9973) for low, high in lines)
 
 
 def _fraction(number: sp.Expr) -> Fraction:
     return Fraction(str(number if number.is_Rational else sp.Rational(str(number.evalf(20)))))
 
 
-def certain_value(compiled: Program, point: tuple[sp.Rational, ...]) -> mpmath.mpf | None:
+def certain_value(compiled: Program, point: Sequence[sp.Rational | Fraction]) -> mpmath.mpf | None:
     """The value of a program's output if 50 and 100 digits agree on it, else None: zero, or not a number."""
     values = []
     for digits in (50, 100):
         with mpmath.workdps(digits):
-            numbers = (mpmath.mpf(x.p) / x.q for x in point)
+            numbers = (mpmath.mpf(x.numerator) / x.denominator for x in point)
             values.append(compiled.run(MULTIPRECISION, *numbers)[0])
     coarse, fine = values
     agree = mpmath.isfinite(fine) and fine != 0 and abs(coarse - fine) <= abs(fine) * mpmath.mpf("1e-6")

@@ -21,6 +21,20 @@ def test_the_list_names_every_loss():
     assert f"{len(catalog)} losses" in output
 
 
+@pytest.mark.parametrize("columns", [50, 60, 80, 100])
+def test_no_column_and_no_word_is_cut_however_narrow_the_terminal(columns):
+    output = CliRunner().invoke(app, ["list", "--family", "softmax"], env={"COLUMNS": str(columns)}).output
+    words = [line.split() for line in output.splitlines()]
+    assert all(len(line) <= columns for line in output.splitlines())
+    assert "…" not in output
+    for record in json.loads(run("list", "--json", "--family", "softmax").output):
+        assert any(record["name"] in line for line in words)
+        assert {*record["shape"].split()} <= {word.strip(";") for line in words for word in line}
+    assert {"Doosterlinck", "Robinson", "2021", "integrable", "reference"} - {w for line in words for w in line} == {
+        "Doosterlinck"  # the negative control: it is of another family
+    }
+
+
 def names(*arguments):
     return [record["name"] for record in json.loads(run("list", "--json", *arguments).output)]
 

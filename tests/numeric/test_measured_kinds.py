@@ -15,6 +15,7 @@ from losses_catalog.circle import circle_loss
 from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.contrastive_cosine import contrastive_cosine_loss
 from losses_catalog.cosine_regression import cosine_regression_loss
+from losses_catalog.dcl import dcl_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
 from losses_catalog.poly_1 import poly_1_loss
@@ -118,7 +119,39 @@ class Centres(torch.nn.Module):
         return cross_entropy(9 * normalize(x) @ normalize(self.centres).T, labels)
 
 
+def of_logits(logits: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(10 * logits, labels)
+
+
+def of_both_logits(logits_per_image: Tensor, logits_per_text: Tensor) -> Tensor:
+    return sum(cross_entropy(10 * s, torch.arange(len(s))) for s in (logits_per_image, logits_per_text))
+
+
+def of_named(*, image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
+    return cross_entropy(10 * image_embeds @ text_embeds.T, torch.arange(len(image_embeds)))
+
+
+def triplet_by_triplet(anchor: Tensor, positive: Tensor, negative: Tensor) -> Any:
+    """A sum of the triplets that violate a margin, which is no tensor where none does."""
+    total = 0.0
+    for a, p, n in zip(anchor, positive, negative, strict=True):
+        if (violation := a @ n - a @ p + 0.2) > 0:
+            total = total + violation
+    return total
+
+
+def decoupled(z1: Tensor, z2: Tensor) -> Tensor:
+    """One view's embeddings are anchors, the others' are not."""
+    both = torch.cat([z1 @ z1.T, z1 @ z2.T], 1) / 0.1
+    return (torch.logsumexp(both.masked_fill(own_pairs(z1).repeat(1, 2), -torch.inf), 1) - 10 * (z1 * z2).sum(1)).mean()
+
+
 CASES = [
+    (of_logits, Inputs.SCORES, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (of_both_logits, Inputs.SCORES, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (of_named, Inputs.TWO_SETS, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (triplet_by_triplet, Inputs.TRIPLETS, (triplet_loss, info_nce_loss), {"margin": 0.2}),
+    (decoupled, Inputs.VIEWS, (dcl_loss, triplet_loss), {"scale": 10}),
     (max_of_hinges, Inputs.TWO_SETS, (vse_pp_loss, vse0_loss), {"margin": 0.2}),
     (sum_of_hinges, Inputs.TWO_SETS, (vse0_loss, vse_pp_loss), {"margin": 0.2}),
     (two_views, Inputs.VIEWS, (info_nce_loss, triplet_loss), {"tau": 10}),

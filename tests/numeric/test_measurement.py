@@ -159,7 +159,7 @@ def test_inputs_are_read_off_the_names() -> None:
     ("loss", "message"),
     [
         (lambda scores: scores.argmax(0), r"got a value of shape \(4,\) and torch.int64 but expected a scalar"),
-        (lambda scores: 3.0, "got a value of type float but expected a scalar"),
+        (lambda scores: "3.0", "got a value of type str but expected a scalar"),
         (lambda scores: scores.sum() * float("nan"), "got a value or a gradient that is not finite, at the similar"),
         (lambda scores: (scores - scores).abs().sqrt().sum(), "got a value or a gradient that is not finite"),
         (

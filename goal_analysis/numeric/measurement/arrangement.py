@@ -94,7 +94,8 @@ class Arrangement:
         anchors, first = every & touching[:, None], self.first
         match self.shape.inputs:
             case kind if kind in IN_ONE_SET:
-                return {"every embedding an anchor": anchors}
+                of_first = {"first views as anchors": anchors[:first]} if kind in OF_VIEWS else {}
+                return {"every embedding an anchor": anchors, **of_first}
             case Inputs.PAIRS:
                 return {"all pairs together": every[None]}
             case Inputs.SIMILARITIES:
@@ -116,7 +117,8 @@ class Arrangement:
         labels, head, tail = torch.tensor(self.labels), vectors[:n], vectors[n:]
         match shape.inputs:
             case Inputs.SCORES:
-                return (vectors,)
+                beside = {"labels": torch.arange(n), "transpose": vectors.T}
+                return vectors, *(x for name, x in beside.items() if name == shape.beside)
             case Inputs.SIMILARITIES:
                 return vectors[0, self.positives[0, 1:]], vectors[0, self.negatives[0, 1:]]
             case Inputs.ONE_SET:

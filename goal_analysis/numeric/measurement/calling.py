@@ -51,11 +51,14 @@ PLACES = (r"anchor|quer|^q|^a$|^x$|^x_?a$|^emb", r"pos|^p$|^x_?p$", r"neg|^n$|^x
 STACK = r"^(?!.*(score|sim|logit|matri)).*(feature|^z|^h$|view|emb|proj|repr|^out)"
 EMBEDDED = r"im(g|age)?s?(_|$)|te?xts?(_|$)|caption|emb|feat|reps?(_|$)|view|proj|^(x|z|h|p|q|u|v)(_?[12ijab])?$"
 OF_VIEWS = r"^(z|h|view|proj|out|aug|hidden)\w*?_?[ijab012]$|view"
+SCORED = r"logit|score|^sims?(_|$)|similarit"
 GROUPED = r"passage|^p(_reps)?$|doc|candidate"
 BY_NAMES: tuple[tuple[tuple[str, ...], tuple[Inputs, ...]], ...] = (
     ((STACK,), (Inputs.STACKED,)),
+    ((SCORED, LABELS), (Inputs.SCORES, Inputs.ONE_SET, Inputs.PROXIES)),
     (("", LABELS), (Inputs.ONE_SET, Inputs.PROXIES, Inputs.MULTIVIEW)),
     ((SIMILAR.format("p"), SIMILAR.format("n")), (Inputs.SIMILARITIES,)),
+    ((SCORED, SCORED), (Inputs.SCORES, Inputs.SIMILARITIES)),
     ((OF_VIEWS, OF_VIEWS), (Inputs.VIEWS, Inputs.TWO_SETS)),
     ((PLACES[0], GROUPED), (Inputs.GROUPS, Inputs.TWO_SETS)),
     (("", "", LABELS), (Inputs.PAIRS,)),
@@ -125,7 +128,7 @@ def kinds_of(loss_fn: LossFunction, known: Iterable[str] = ()) -> tuple[Inputs, 
         )
     likely = next((kinds for words, kinds in BY_NAMES if len(words) == len(names) and _have(names, *words)), ())
     found = tuple(dict.fromkeys((*likely, *BY_COUNT[len(names)])))
-    if len(names) == 2 and _have(names, EMBEDDED, EMBEDDED):
+    if len(names) == 2 and _have(names, EMBEDDED, EMBEDDED) and not _have(names, SCORED, SCORED):
         return tuple(kind for kind in found if kind in (Inputs.TWO_SETS, Inputs.VIEWS, Inputs.GROUPS))
     return found
 
@@ -146,6 +149,7 @@ class Shape:
     classes: int = 2
     proxies: str = ""  # their name
     transposed: bool = False  # proxies are columns
+    beside: str = ""  # a score matrix: the labels of its rows, or its transpose
     references: int = 2  # of a class, in a batch of queries
     in_turn: bool = False  # stacked views take turns
     even: bool = False  # the plane has two of every class
@@ -170,6 +174,8 @@ class Shape:
             case Inputs.PAIRS:
                 for in_column, labels in product((False, True), MARKS):
                     yield replace(self, labels=labels, in_column=in_column)
+            case Inputs.SCORES:
+                yield from (replace(self, beside=beside) for beside in ("", "labels", "transpose"))
             case Inputs.STACKED:
                 yield from (self, replace(self, in_turn=True))
             case Inputs.QUERIES:  # references may be proxies, of which a class has one
@@ -204,7 +210,8 @@ class Call:
         if self.shape.inputs is Inputs.QUERIES and any(p.name == "ref_emb" for p in parameters_of(function)):
             settings |= {"ref_emb": inputs[2], "ref_labels": inputs[3]}  # as pytorch-metric-learning calls them
             inputs = inputs[:2]
-        names = [name for name in required_names(function) if name not in settings] if settings else []
+        by_name = settings or any(p.kind is p.KEYWORD_ONLY for p in parameters_of(function))
+        names = [name for name in required_names(function) if name not in settings] if by_name else []
         if names and len(names) == len(inputs):
             settings |= zip(names, inputs, strict=True)
             inputs = []

@@ -130,6 +130,8 @@ def returned(call: Call, arrangement: Arrangement, point: Tensor, learned: Mappi
 
 def _trained(value: Any, name: str) -> tuple[Tensor, str]:
     """What is trained of a value that a loss returned, as a scalar, and in words what was made of the value."""
+    if isinstance(value, float | int) and not isinstance(value, bool):  # as a sum of no terms is
+        value = torch.tensor(float(value), dtype=torch.float64)
     if isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0:
         return value.mean(), "" if value.numel() == 1 else f"the mean of what it returns, of shape {tuple(value.shape)}"
     held = {} if isinstance(value, Tensor) else _parts(value)

@@ -247,6 +247,7 @@ class Measurement:
             ),
             ("labels in a column", shape.in_column),
             ("embeddings turned at random", shape.turned),
+            (f"the {shape.beside} beside it", shape.beside),
             (self.returned, self.returned),
         ]
         unseen = "nowhere have both weights been seen together"

@@ -139,6 +139,19 @@ def test_features_take_the_width_of_a_text_tower(checkpoint) -> None:
     assert model(torch.rand(2, 10), tokenizer(CAPTIONS))[0].shape == (2, 16)
 
 
+def test_a_caption_is_embedded_alike_among_others_of_any_lengths(checkpoint) -> None:
+    config = {"image": {"name": "linear"}, "text": f"hf:{checkpoint('bert')}"}
+    captions = [" ".join(["dog", "cat", "runs"][: 1 + k % 3] * (1 + k % 2)) for k in range(70)]
+    tokenizer = build_tokenizer(config, captions)
+    model = build_model(config, (10,), tokenizer).eval()
+    alone = torch.cat([model.embed_texts(tokenizer([caption])) for caption in captions])
+    torch.testing.assert_close(model.embed_texts(tokenizer(captions)), alone, atol=1e-5, rtol=1e-4)
+    elements, there = model.text.elements(tokenizer(captions))
+    assert there.sum(1).equal(tokenizer(captions).lengths)
+    assert elements.shape[1] == tokenizer(captions).ids.shape[1]
+    assert not torch.allclose(alone[0], alone[1], atol=1e-3)
+
+
 @pytest.mark.parametrize("mode", ["cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens"])
 @pytest.mark.parametrize("dense", [False, True])
 def test_a_model_of_sentence_transformers_embeds_as_it_does_itself(
@@ -283,7 +296,7 @@ def test_regions_of_another_width_are_mapped(checkpoint) -> None:
         (
             {"image": "hf:BERT", "text": "hf:BERT"},
             SHAPE,
-            "model.image: hugging_face: got a model of the type 'bert' .*but expected one that embeds pixel_values",
+            "model.image: got a model of the type BertModel .*but expected one that embeds pixel_values",
         ),
         ({"image": {"name": "linear"}, "text": "hf:VIT"}, (10,), "tokenizer"),
         (

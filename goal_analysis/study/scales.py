@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 OF_TRAINING, OF_MINING = "training.", "mining."
-MINING_SCALE, MINING_MARGIN, MINING_K = "mining.scale", "mining.margin", "mining.k"
-LEARNING_RATE = OF_TRAINING + "learning_rate"
 
 MOST_SCALES, SOBOL_SEED = 16, 1
 
@@ -99,14 +97,14 @@ def own_scales(objective: Objective) -> tuple[Scale, ...]:
     name, numbers = _mining_of(objective)
     if name == "softmax" and len(set(numbers.values())) == 1:
         bound = next(iter(numbers.values()))
-        found.append(Scale(MINING_SCALE, bound, bound / 3, 3 * bound))
+        found.append(Scale("mining.scale", bound, bound / 3, 3 * bound))
     elif name == "softmax":
         found += [Scale(f"mining.{side}", own, own / 3, 3 * own) for side, own in numbers.items() if own]
     elif name == "semi_hard":
         margin = numbers["margin"]
-        found.append(Scale(MINING_MARGIN, margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
+        found.append(Scale("mining.margin", margin, 0.0, max(2 * margin, 0.2), logarithmic=False))
     elif name == "top_k":
-        found.append(Scale(MINING_K, int(numbers["k"]), 1, 8 * int(numbers["k"]), whole=True))
+        found.append(Scale("mining.k", int(numbers["k"]), 1, 8 * int(numbers["k"]), whole=True))
     outer = [sp.sympify(term.outer if term.triplet is None else term.triplet) for term in objective.terms]
     inner = [e for term in objective.terms for side in term.sides for e in (side.inner, *side.aggregator.parameters)]
     of_triplets, of_aggregates = (set().union(*(e.free_symbols for e in read)) for read in (outer, inner))

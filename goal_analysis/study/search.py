@@ -10,7 +10,6 @@ counts.
 from __future__ import annotations
 
 import json
-import math
 import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -158,9 +157,8 @@ class Search:
         found, epoch = [], FIRST_RUNG
         while self.samples and epoch < self.base.training.epochs:
             pairs = [(t.intermediate_values[epoch], t.value) for t in whole if epoch in t.intermediate_values]
-            ranks = pd.DataFrame(pairs, columns=["rung", "end"]).rank()
-            correlation = float(ranks["rung"].corr(ranks["end"])) if len(pairs) > 2 else math.nan
-            found.append(Rung(epoch, correlation, len(pairs)))
+            correlations = pd.DataFrame(pairs, columns=["rung", "end"]).corr("spearman", min_periods=3)
+            found.append(Rung(epoch, float(correlations.loc["rung", "end"]), len(pairs)))
             epoch *= REDUCTION
         return found
 

@@ -10,10 +10,6 @@ from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import line_of, parse_objective, to_toml
 from goal_analysis.study import OBJECTIVE, TRAINING
 from goal_analysis.study.scales import (
-    LEARNING_RATE,
-    MINING_K,
-    MINING_MARGIN,
-    MINING_SCALE,
     OF_TRAINING,
     Scale,
     own_scales,
@@ -65,14 +61,14 @@ def test_every_value_of_every_range_makes_an_objective_that_has_a_text(text: str
 def test_the_one_scale_of_infonce_is_one() -> None:
     assert names("info_nce") == ["tau"]
     infonce = made("nca(tau=12)/constant@softmax:12")
-    assert [s.name for s in own_scales(infonce)] == [MINING_SCALE]
-    found = scaled(infonce, {MINING_SCALE: 20.0})
+    assert [s.name for s in own_scales(infonce)] == ["mining.scale"]
+    found = scaled(infonce, {"mining.scale": 20.0})
     assert (found.values(), mining_in(found)) == (
         {made("nca/linear").hyperparameters[0].symbol: 20},
         softmax(20.0, 20.0),
     )
-    assert names("nca(tau=5)/constant@softmax:12") == [MINING_SCALE, "tau"]
-    apart = scaled(made("nca(tau=5)/constant@softmax:12"), {MINING_SCALE: 20.0})
+    assert names("nca(tau=5)/constant@softmax:12") == ["mining.scale", "tau"]
+    apart = scaled(made("nca(tau=5)/constant@softmax:12"), {"mining.scale": 20.0})
     assert float(apart.hyperparameters[0].default) == 5
 
 
@@ -81,9 +77,9 @@ def test_the_one_scale_of_infonce_is_one() -> None:
     [
         ("nca/sigmoid", ["tau"]),
         ("hinge/linear", ["margin"]),
-        ("constant/linear", [LEARNING_RATE]),
-        ("constant/linear@top_k:3", [MINING_K]),
-        ("constant/linear@semi_hard:0.1", [MINING_MARGIN]),
+        ("constant/linear", ["training.learning_rate"]),
+        ("constant/linear@top_k:3", ["mining.k"]),
+        ("constant/linear@semi_hard:0.1", ["mining.margin"]),
         ("vse_pp", ["margin"]),
         ("circle/linear", ["gamma", "m"]),
         ("multi_similarity", ["alpha", "beta", "lam"]),
@@ -92,7 +88,7 @@ def test_the_one_scale_of_infonce_is_one() -> None:
 )
 def test_what_is_tuned_is_what_the_objective_is_not(text: str, expected: list[str]) -> None:
     assert names(text) == expected
-    assert names(text, OBJECTIVE, "learning_rate") == list(dict.fromkeys((LEARNING_RATE, *expected)))
+    assert names(text, OBJECTIVE, "learning_rate") == list(dict.fromkeys(("training.learning_rate", *expected)))
 
 
 def test_scales_of_softmax_mining_that_differ_are_apart() -> None:

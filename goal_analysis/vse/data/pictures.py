@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from goal_analysis.files import regular
-from goal_analysis.vse.data.split import (
-    HASHED_WHOLE,
-    SAMPLED_ROWS,
-    BadRow,
-    Images,
-    Rows,
-    digest,
-    is_text,
-    spread,
-)
+from goal_analysis.vse.data.split import HASHED_WHOLE, SAMPLED_ROWS, BadRow, Images, Rows, digest, is_text, spread
 
 SIZE = 224  # the side of a picture in pixels, by default
 ARRAYS = (".npy", ".npz")
@@ -132,7 +124,7 @@ class StoredImages(Images):
 
     def has_file(self, row: int) -> bool:
         """Whether the file of an image is there."""
-        return is_file(self.path(row))
+        return os.path.isfile(self.path(row))  # False of a name that is too long, too
 
     def _content(self, row: int) -> bytes:
         if self.names and not self.has_file(row):
@@ -227,11 +219,3 @@ def path_inside(folder: Path, name: str) -> str:
     if not found.is_relative_to(folder.resolve()):
         raise BadRow(f"{given}, which leads out of {folder}, but expected one inside")
     return path.as_posix()
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is such a file."""
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False

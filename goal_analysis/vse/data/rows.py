@@ -1,6 +1,4 @@
-"""Data sets of rows, each with an image and captions of it, in any of the `LAYOUTS`; rows with the same image are
-captions of it. The rows, files of their own or lists of images say the splits, or these are drawn.
-"""
+"""Data sets of rows, each an image with captions, in any of the `LAYOUTS`; their splits are declared or drawn."""
 
 from __future__ import annotations
 
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 
-from goal_analysis.declarations import read_value
+from goal_analysis.declarations import Words, read_value
 from goal_analysis.vse.data.layouts import LAYOUTS, MOST_ROWS, SHOWN, Columns, Entry, read_content
 from goal_analysis.vse.data.pictures import (
     ARRAYS,
@@ -26,7 +24,6 @@ from goal_analysis.vse.data.pictures import (
     StoredImages,
     find_undecodable,
     is_dataset,
-    is_file,
     path_inside,
 )
 from goal_analysis.vse.data.split import LONGEST, BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
@@ -36,7 +33,10 @@ ALL = "all"  # the split of rows that are in none
 TRIED = 20  # rows whose images are looked for, to find the folder
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what the folder of a dataset of Hugging Face has
 
-Share = float | int | str | None
+Share = Annotated[
+    Annotated[float, Gt(0), Le(1)] | Annotated[int, Ge(1)] | str | None,
+    Words("a share up to 1.0, a whole number of images, or a file that lists them"),
+]
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,6 @@ class Splits:
     dev: Share = None
     test: Share = None
     seed: Annotated[int, Ge(0)] = 0
-
-    def __post_init__(self) -> None:
-        for name in ("dev", "test"):
-            share = getattr(self, name)
-            if not isinstance(share, str | None) and not 0 < share <= (1 if isinstance(share, float) else np.inf):
-                expected = "a share up to 1.0, a whole number of images, or a file that lists them"
-                raise ValueError(f"{name}: got {share!r} but expected {expected}")
 
 
 class Row(NamedTuple):
@@ -215,13 +208,15 @@ def _read(
 def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[Path, Mapping[str, str]]:
     """The folder that the images are in, and the files of those images that go there by another name."""
     some, home = entries[:TRIED], images or home
-    inner = [home, *filter(Path.is_dir, _inside(home))]
-    around = [] if images else filter(Path.is_dir, _inside(home.absolute().parent))
+    inner = [home, *filter(Path.is_dir, sorted(home.glob("*")))]
+    around = [] if images else filter(Path.is_dir, sorted(home.absolute().parent.glob("*")))
     for folder in (*inner, *around):
         if any(_is_there(folder, entry.image) for entry in some):
             return folder, {}
     for folder in inner:
-        files = {path.stem: path.name for path in _inside(folder) if path.suffix.lower() in (*ARRAYS, *PICTURES)}
+        files = {
+            path.stem: path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (*ARRAYS, *PICTURES)
+        }
         found = {}
         for entry in entries:
             names = (Path(entry.image).name, Path(entry.image).stem, entry.number, f"{entry.number:0>12}")
@@ -234,16 +229,9 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
 
 def _is_there(folder: Path, image: str) -> bool:
     try:
-        return is_file(folder / path_inside(folder, image))
+        return os.path.isfile(folder / path_inside(folder, image))
     except BadRow:
         return False
-
-
-def _inside(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:

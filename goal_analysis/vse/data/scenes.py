@@ -1,6 +1,4 @@
-"""Scenes made by the program: small pictures of coloured shapes, with five captions each that tell a part. Near misses
-abound, and a caption often fits more than one image.
-"""
+"""Scenes made by the program: small pictures of coloured shapes; a caption tells a part, and may fit several images."""
 
 from __future__ import annotations
 
@@ -20,36 +18,60 @@ CAPTIONS = 5
 Count = Annotated[int, Ge(1), Le(10**6)]  # of the images of a split
 ATTEMPTS = 20
 
+SIDE = 64
+SAMPLES = 2  # points a pixel, in each direction
+
+Plane = Float64[np.ndarray, "height width"]
+Inside = Bool[np.ndarray, "height width"]
+
+
+def _star(x: Plane, y: Plane) -> Inside:
+    angle = np.arctan2(x, -y) % (2 * np.pi / 5)
+    # The edge from a tip at radius 1 to the notch at radius 0.42, a tenth of a turn further.
+    off = np.minimum(angle, 2 * np.pi / 5 - angle)
+    tenth, notch = np.pi / 5, 0.42
+    edge = notch * np.sin(tenth) / (np.sin(off) * (1 - notch * np.cos(tenth)) + notch * np.sin(tenth) * np.cos(off))
+    return np.hypot(x, y) <= edge
+
+
+def _cross(x: Plane, y: Plane) -> Inside:
+    return (np.minimum(np.abs(x), np.abs(y)) <= 0.28) & (np.maximum(np.abs(x), np.abs(y)) <= 0.92)
+
+
+# How every value is drawn, and what it is called besides.
+SHAPES: dict[str, tuple[Callable[[Plane, Plane], Inside], tuple[str, ...]]] = {
+    "circle": (lambda x, y: np.hypot(x, y) <= 0.92, ("disc", "round shape")),
+    "square": (lambda x, y: np.maximum(np.abs(x), np.abs(y)) <= 0.80, ("box", "block")),
+    "triangle": (lambda x, y: (y <= 0.75) & (np.abs(x) <= 0.56 * (y + 0.95)), ("wedge", "three-sided shape")),
+    "diamond": (lambda x, y: np.abs(x) * 1.35 + np.abs(y) <= 1, ("rhombus", "lozenge")),
+    "star": (_star, ("starlet", "five-pointed shape")),
+    "cross": (_cross, ("plus", "plus sign")),
+    "ring": (lambda x, y: (np.hypot(x, y) <= 0.95) & (np.hypot(x, y) >= 0.55), ("hoop", "loop")),
+    "crescent": (lambda x, y: (np.hypot(x, y) <= 0.95) & (np.hypot(x - 0.45, y) >= 0.78), ("moon", "sickle")),
+}
+COLOURS = {
+    "red": ((0.85, 0.10, 0.10), ("crimson", "scarlet")),
+    "orange": ((1.00, 0.52, 0.05), ("tangerine", "amber")),
+    "yellow": ((0.98, 0.90, 0.15), ("golden", "lemon")),
+    "green": ((0.10, 0.60, 0.15), ("emerald", "grassy")),
+    "cyan": ((0.20, 0.85, 0.90), ("turquoise", "aqua")),
+    "blue": ((0.12, 0.20, 0.80), ("navy", "cobalt")),
+    "purple": ((0.48, 0.12, 0.62), ("violet", "plum")),
+    "pink": ((0.98, 0.55, 0.75), ("rosy", "salmon")),
+    "white": ((0.97, 0.97, 0.97), ("snowy", "ivory")),
+    "black": ((0.06, 0.06, 0.06), ("jet", "ebony")),
+}
+RADII = {"small": ((5.2, 6.2), ("little", "tiny")), "large": ((9.2, 10.5), ("big", "huge"))}
+TEXTURES: dict[str, tuple[Callable[[Plane, Plane], Inside], tuple[str, ...]]] = {
+    "plain": (lambda x, y: np.zeros_like(x, dtype=bool), ("solid",)),
+    "striped": (lambda x, y: (x + y) % 5 < 2.2, ("stripy", "lined")),
+    "dotted": (lambda x, y: np.hypot(x % 4 - 2, y % 4 - 2) <= 1.25, ("spotted", "speckled")),
+    "checkered": (lambda x, y: (x // 3 + y // 3) % 2 < 1, ("chequered", "checked")),
+}
+
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "shape": {
-        "circle": ("circle", "disc", "round shape"),
-        "square": ("square", "box", "block"),
-        "triangle": ("triangle", "wedge", "three-sided shape"),
-        "diamond": ("diamond", "rhombus", "lozenge"),
-        "star": ("star", "starlet", "five-pointed shape"),
-        "cross": ("cross", "plus", "plus sign"),
-        "ring": ("ring", "hoop", "loop"),
-        "crescent": ("crescent", "moon", "sickle"),
-    },
-    "colour": {
-        "red": ("red", "crimson", "scarlet"),
-        "orange": ("orange", "tangerine", "amber"),
-        "yellow": ("yellow", "golden", "lemon"),
-        "green": ("green", "emerald", "grassy"),
-        "cyan": ("cyan", "turquoise", "aqua"),
-        "blue": ("blue", "navy", "cobalt"),
-        "purple": ("purple", "violet", "plum"),
-        "pink": ("pink", "rosy", "salmon"),
-        "white": ("white", "snowy", "ivory"),
-        "black": ("black", "jet", "ebony"),
-    },
-    "size": {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")},
-    "texture": {
-        "plain": ("plain", "solid"),
-        "striped": ("striped", "stripy", "lined"),
-        "dotted": ("dotted", "spotted", "speckled"),
-        "checkered": ("checkered", "chequered", "checked"),
-    },
+    name: {value: (value, *others) for value, (_, others) in table.items()}
+    for name, table in (("shape", SHAPES), ("colour", COLOURS), ("size", RADII), ("texture", TEXTURES))
 }
 ATTRIBUTES = {name: tuple(values) for name, values in WORDS.items()} | {
     "row": ("top", "middle", "bottom"),
@@ -73,54 +95,6 @@ def make_scenes(count: int, most: int, rng: np.random.Generator) -> Int64[np.nda
     return found
 
 
-SIDE = 64
-SAMPLES = 2  # points a pixel, in each direction
-
-Plane = Float64[np.ndarray, "height width"]
-Inside = Bool[np.ndarray, "height width"]
-
-COLOURS = {
-    "red": (0.85, 0.10, 0.10),
-    "orange": (1.00, 0.52, 0.05),
-    "yellow": (0.98, 0.90, 0.15),
-    "green": (0.10, 0.60, 0.15),
-    "cyan": (0.20, 0.85, 0.90),
-    "blue": (0.12, 0.20, 0.80),
-    "purple": (0.48, 0.12, 0.62),
-    "pink": (0.98, 0.55, 0.75),
-    "white": (0.97, 0.97, 0.97),
-    "black": (0.06, 0.06, 0.06),
-}
-
-
-def _star(x: Plane, y: Plane) -> Inside:
-    angle = np.arctan2(x, -y) % (2 * np.pi / 5)
-    # The edge from a tip at radius 1 to the notch at radius 0.42, a tenth of a turn further.
-    off = np.minimum(angle, 2 * np.pi / 5 - angle)
-    tenth, notch = np.pi / 5, 0.42
-    edge = notch * np.sin(tenth) / (np.sin(off) * (1 - notch * np.cos(tenth)) + notch * np.sin(tenth) * np.cos(off))
-    return np.hypot(x, y) <= edge
-
-
-SHAPES: dict[str, Callable[[Plane, Plane], Inside]] = {
-    "circle": lambda x, y: np.hypot(x, y) <= 0.92,
-    "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) <= 0.80,
-    "triangle": lambda x, y: (y <= 0.75) & (np.abs(x) <= 0.56 * (y + 0.95)),
-    "diamond": lambda x, y: np.abs(x) * 1.35 + np.abs(y) <= 1,
-    "star": _star,
-    "cross": lambda x, y: (np.minimum(np.abs(x), np.abs(y)) <= 0.28) & (np.maximum(np.abs(x), np.abs(y)) <= 0.92),
-    "ring": lambda x, y: (np.hypot(x, y) <= 0.95) & (np.hypot(x, y) >= 0.55),
-    "crescent": lambda x, y: (np.hypot(x, y) <= 0.95) & (np.hypot(x - 0.45, y) >= 0.78),
-}
-
-TEXTURES: dict[str, Callable[[Plane, Plane], Inside]] = {
-    "plain": lambda x, y: np.zeros_like(x, dtype=bool),
-    "striped": lambda x, y: (x + y) % 5 < 2.2,
-    "dotted": lambda x, y: np.hypot(x % 4 - 2, y % 4 - 2) <= 1.25,
-    "checkered": lambda x, y: (x // 3 + y // 3) % 2 < 1,
-}
-
-
 def render(
     scenes: Int64[np.ndarray, "scenes things attributes"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "scenes 3 64 64"]:
@@ -141,9 +115,9 @@ def render(
 def _draw(
     canvas: Float64[np.ndarray, "3 64 64"], thing: Int64[np.ndarray, " attributes"], rng: np.random.Generator
 ) -> None:
-    shape, colour, _, texture = (ATTRIBUTES[name][thing[number]] for number, name in enumerate(WORDS))
+    shape, colour, size, texture = (ATTRIBUTES[name][thing[number]] for number, name in enumerate(WORDS))
     middle_x, middle_y = (12 + 20 * thing[axis] + rng.uniform(-2, 2) for axis in (COLUMN, ROW))
-    radius = rng.uniform(5.2, 6.2) if thing[SIZE] == 0 else rng.uniform(9.2, 10.5)
+    radius = rng.uniform(*RADII[size][0])
     left, right = np.clip((middle_x - radius - 1, middle_x + radius + 2), 0, SIDE).astype(int)
     top, bottom = np.clip((middle_y - radius - 1, middle_y + radius + 2), 0, SIDE).astype(int)
     x = left + (np.arange((right - left) * SAMPLES) + 0.5) / SAMPLES - middle_x
@@ -151,9 +125,9 @@ def _draw(
     x, y = np.meshgrid(x, y)
     tilt = rng.uniform(-0.15, 0.15)
     x, y = x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt)
-    inside = SHAPES[shape](x / radius, y / radius)
-    marked = TEXTURES[texture](x + 40, y + 40)
-    plain = np.clip(np.array(COLOURS[colour]) + rng.uniform(-0.05, 0.05, 3), 0, 1)
+    inside = SHAPES[shape][0](x / radius, y / radius)
+    marked = TEXTURES[texture][0](x + 40, y + 40)
+    plain = np.clip(np.array(COLOURS[colour][0]) + rng.uniform(-0.05, 0.05, 3), 0, 1)
     # Marks are darker, and lighter on what is dark already.
     mark = 0.45 * plain if plain.mean() > 0.3 else 0.45 * plain + 0.55
     paint = np.where(marked, mark[:, None, None], plain[:, None, None]) * inside
@@ -222,24 +196,20 @@ def describe(
         for attribute, values in enumerate(list(ATTRIBUTES.values())[:ROW]):
             if mention[attribute] != ABSENT and rng.random() < noise:
                 mention[attribute] = (mention[attribute] + rng.integers(1, len(values))) % len(values)
-    return _sentence(mentions, relation, things, rng), Said(mentions, relation, things)
+    said = Said(mentions, relation, things)
+    return _sentence(said, rng), said
 
 
-def _sentence(
-    mentions: Int64[np.ndarray, "mentions attributes"],
-    relation: int | None,
-    things: int | None,
-    rng: np.random.Generator,
-) -> str:
-    text, *others = [_phrase(mention, rng) for mention in mentions]
+def _sentence(said: Said, rng: np.random.Generator) -> str:
+    text, *others = [_phrase(mention, rng) for mention in said.mentions]
     for k, phrase in enumerate(others):
-        links = RELATIONS[relation][2] if relation is not None and k == 0 else ("and", "with", "next to")
+        links = RELATIONS[said.relation][2] if said.relation is not None and k == 0 else ("and", "with", "next to")
         text += f" {_pick(links, rng)} {phrase}"
-    if things is None:
+    if said.things is None:
         return _pick(OPENINGS, rng) + text
-    noun = _pick(ANYTHING, rng) + ("s" if things > 1 else "")
-    link = _pick(("with", "among them"), rng) if things > 1 else "namely"
-    return f"{NUMBERS[things - 1]} {noun}, {link} {text}"
+    noun = _pick(ANYTHING, rng) + ("s" if said.things > 1 else "")
+    link = _pick(("with", "among them"), rng) if said.things > 1 else "namely"
+    return f"{NUMBERS[said.things - 1]} {noun}, {link} {text}"
 
 
 def _phrase(mention: Int64[np.ndarray, " attributes"], rng: np.random.Generator) -> str:

@@ -1,6 +1,4 @@
-"""Checkpoints: where a run stands, in folders ``step-00001180`` that appear whole or not at all. Their ``state.json``
-has the `Progress`, and the SHA-256 of the tensors' files and of itself, so a damaged one is refused.
-"""
+"""Checkpoints: where a run stands, in folders that appear whole or not at all; by their SHA-256 damage is refused."""
 
 from __future__ import annotations
 
@@ -57,6 +55,7 @@ class Checkpoint:
     progress: Progress
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    where: str = "checkpoint"  # it was read from, for messages
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: Any, progress: Progress) -> Checkpoint:
@@ -70,7 +69,7 @@ class Checkpoint:
         try:
             model.load_state_dict(dict(self.model))
         except RuntimeError as problem:
-            given = f"step {self.progress.step}: got {' '.join(str(problem).split())[:300]}"
+            given = f"{self.where}: step {self.progress.step}: got {' '.join(str(problem).split())[:300]}"
             raise CheckpointError(f"{given} but expected the tensors of this model") from problem
 
     def restore_optimizer(self, optimizer: Any) -> None:
@@ -83,7 +82,7 @@ class Checkpoint:
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in self.optimizer.items():
             if shapes.get(name) != tuple(value.shape):
-                given = f"step {self.progress.step}: got {name} of shape {tuple(value.shape)}"
+                given = f"{self.where}: step {self.progress.step}: got {name} of shape {tuple(value.shape)}"
                 raise CheckpointError(f"{given} but expected AdamW's step and moments, of the shapes of the parameters")
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = value
@@ -99,14 +98,11 @@ def resume(folder: Path, model: nn.Module, optimizer: Any, learned: nn.Module) -
         raise CheckpointError("\n".join(problems))
     if found is None:
         return Progress(), []
-    try:
-        found.restore_model(model)
-        found.restore_optimizer(optimizer)
-        if found.progress.learned.keys() != learned.state_dict().keys():
-            given = f"got {list(found.progress.learned)} of the objective"
-            raise CheckpointError(f"{given} but expected {list(learned.state_dict())}")
-    except CheckpointError as problem:
-        raise CheckpointError(f"{folder}: {problem}") from problem
+    found.restore_model(model)
+    found.restore_optimizer(optimizer)
+    if found.progress.learned.keys() != learned.state_dict().keys():
+        given = f"{folder}: got {list(found.progress.learned)} of the objective"
+        raise CheckpointError(f"{given} but expected {list(learned.state_dict())}")
     for name, value in learned.state_dict().items():
         value.fill_(found.progress.learned[name])
     return found.progress, problems
@@ -153,7 +149,7 @@ def load(folder: Path, step: int) -> Checkpoint:
         progress = read_value(Progress, record["state"], "state")
         if not record["step"] == progress.step == step:
             raise CheckpointError(f"{path / STATE}: got the step {record['step']!r} but expected {step}")
-        return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER))
+        return Checkpoint(progress, load_file(path / MODEL), load_file(path / OPTIMIZER), str(folder))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, SafetensorError) as problem:
         said = f"{path / STATE}: got {problem!r} but expected where a checkpoint stands"
         if isinstance(problem, OSError):

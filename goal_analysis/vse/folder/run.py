@@ -155,10 +155,7 @@ def load_model(folder: Path) -> TrainedModel:
     expected = "the model that a run writes"
     with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
         model = read_record(folder / ARCHITECTURE, expected, lambda tables: build_model(tables, shape, tokenizer))
-    try:
-        checkpoint.restore_model(model)
-    except CheckpointError as problem:
-        raise CheckpointError(f"{folder}: {problem}") from problem
+    checkpoint.restore_model(model)
     return TrainedModel(folder, record.experiment, model.eval(), tokenizer, checkpoint.progress.step, shape)
 
 

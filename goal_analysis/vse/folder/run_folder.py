@@ -4,8 +4,6 @@ those of epochs. The clock is in ``seconds.jsonl``, so a resumed run ends with t
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import pandas as pd
 from annotated_types import MaxLen, MinLen
 
 from goal_analysis.declarations import read_value
@@ -55,13 +54,16 @@ def lock_run(folder: Path) -> Iterator[None]:
 
 
 def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
-    """What a function makes of a JSON file; whatever it raises becomes a `RunError` that says what was expected."""
+    """What a function makes of a JSON file; whatever it raises becomes a `RunError` that says what was expected, unless
+    the function says what is wrong with the file itself.
+    """
     try:
         return build(json.loads(regular(path).read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
         said = getattr(problem, "strerror", "") or repr(problem)
-        said = problem if isinstance(problem, ValueError) else said.lower()
-        raise RunError(f"{path}: got {said} but expected {expected}") from problem
+        said = str(problem) if isinstance(problem, ValueError) else said.lower()
+        whole = said if said.startswith(f"{path}: ") else f"{path}: got {said} but expected {expected}"
+        raise RunError(whole) from problem
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -99,12 +101,8 @@ class RunRecord:
 
 def read_run(folder: Path) -> RunRecord:
     """What was run; a folder without a run is a `RunError`."""
-    path = folder / RUN
-    found = read_record(path, f"the folder of a run, with {RUN}", lambda record: record)
-    try:
-        return read_value(RunRecord, found, str(path))
-    except ValueError as problem:
-        raise RunError(str(problem)) from problem
+    path, expected = folder / RUN, f"the folder of a run, with {RUN}"
+    return read_record(path, expected, lambda record: read_value(RunRecord, record, str(path)))
 
 
 def check_same(folder: Path, experiment: Experiment) -> None:
@@ -150,12 +148,8 @@ class Log:
 
     def _write_table(self) -> None:
         rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
-        text = io.StringIO()
-        names = dict.fromkeys(name for row in rows for name in row if name != "kind")
-        table = csv.DictWriter(text, list(names), extrasaction="ignore", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write_whole(self._folder / TABLE, text.getvalue())
+        table = pd.DataFrame(rows).drop(columns="kind", errors="ignore")
+        write_whole(self._folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:

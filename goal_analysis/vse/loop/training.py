@@ -1,6 +1,4 @@
-"""The training loop; a run that was killed and resumed ends as if nothing had happened. All randomness of a step is a
-function of the seed, the step and the process, so a checkpoint holds no random state.
-"""
+"""The training loop. What is random in a step follows from seed, step and process; a checkpoint holds none of it."""
 
 from __future__ import annotations
 

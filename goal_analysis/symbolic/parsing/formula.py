@@ -17,6 +17,7 @@ from fractions import Fraction
 from functools import partial, reduce
 
 import sympy as sp
+from rich.cells import cell_len
 
 from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.language.primitives import (
@@ -320,14 +321,8 @@ def _pointed_at(text: str, start: int, end: int) -> str:
     window_end = min(line_end, line_start + WINDOW)
     before = "..." if line_start > 0 and text[line_start - 1] not in "\n\r" else ""
     after = "..." if window_end < line_end else ""
-    line = text[line_start:window_end]
-    offset = len(before) + _columns(line[: start - line_start])
-    carets = max(_columns(line[start - line_start : end - line_start]), 1)
-    visible = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line.replace("\t", " "))
-    return f"  {before}{''.join(visible)}{after}\n  {' ' * offset}{'^' * carets}"
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+    shown = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.replace("\t", " "))
+    line = "".join(shown)[line_start:window_end]
+    offset = len(before) + cell_len(line[: start - line_start])
+    carets = max(cell_len(line[start - line_start : end - line_start]), 1)
+    return f"  {before}{line}{after}\n  {' ' * offset}{'^' * carets}"

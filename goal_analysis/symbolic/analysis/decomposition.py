@@ -104,7 +104,7 @@ def _own_factors(objective: Objective) -> Factors | None:
     """What the only term prescribes, with the mining weights of a single pair, where one T serves both sides."""
     term = objective.terms[0]
     t, of_n = map(undetach, term.triplet_weights)
-    if len(objective.terms) > 1 or not objective.plain or t != of_n:
+    if len(objective.terms) > 1 or not term.plain or t != of_n:
         return None
     ((_, at),) = term.gathered((s_p,), (s_n,))
     (positive,), (negative,) = objective.of_terms((replace(term, outer=None, triplet=sp.S.One),)).weights()

@@ -421,9 +421,7 @@ class Objective(Displayed):
         return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
-        """The objective with other values of its hyperparameters; an unknown name, or a value beyond its domain, is a
-        ValueError.
-        """
+        """The objective with other values of hyperparameters; a name or a value that it cannot have is a ValueError."""
         if not settings:
             return self
         resolve(self.hyperparameters, settings, self.owner)

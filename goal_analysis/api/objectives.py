@@ -45,15 +45,9 @@ NEIGHBOURS = 5
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
     """What names stand for: the weights of the catalog, and losses."""
-    return Parts(
-        triplet_weights,
-        pair_weights,
-        losses,
-        (
-            *(named for classes in libraries.values() for named in classes.items()),
-            *((loss.title, loss.name) for loss in losses),
-        ),
-    )
+    classes = [named for of_library in libraries.values() for named in of_library.items()]
+    titles = [(loss.title, loss.name) for loss in losses]
+    return Parts(triplet_weights, pair_weights, losses, (*classes, *titles))
 
 
 def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Objective:

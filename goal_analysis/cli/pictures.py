@@ -32,11 +32,13 @@ OF_MODEL = ("batch", "recall", "gallery")  # of what the best model of runs does
 QUERIES = 4  # of the gallery of a run, each way
 MANY = 6  # from so many losses on, several processes draw
 
+NamesArgument = Annotated[
+    Texts, Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear.")
+]
+
 
 def plot(
-    names: Annotated[
-        Texts, Argument(metavar="[LOSS]...", help="Names that `list` prints, or objectives such as nca/linear.")
-    ] = None,
+    names: NamesArgument = None,
     kind: Annotated[
         str,
         Option(
@@ -45,9 +47,7 @@ def plot(
         ),
     ] = ALL,
     every: Annotated[bool, Option("--all", help="Draw every loss of the catalog.")] = False,
-    formula: Annotated[
-        Text, Option(help="Draw the loss of one triplet that a formula of s_p and s_n says, too.")
-    ] = None,
+    formula: options.FormulaOption = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,
     runs: Annotated[Files, Option("--run", metavar="RUN", help="Draw this run, not losses; may be repeated.")] = None,
@@ -236,10 +236,7 @@ def _pictures_of_model(folder: Path, data: str | None) -> dict[str, Figure]:
 
 
 def explore(
-    names: Annotated[
-        Texts,
-        Argument(metavar="[OBJECTIVE]...", help="Names that `list` prints, or objectives such as nca/linear."),
-    ] = None,
+    names: NamesArgument = None,
     formula: options.FormulaOption = None,
     assignments: options.SetOption = None,
     own: options.CatalogOption = None,

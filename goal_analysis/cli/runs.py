@@ -20,7 +20,6 @@ from goal_analysis.cli.options import (
     Files,
     Number,
     Text,
-    Texts,
     counted,
     print_json,
     print_table,
@@ -43,18 +42,18 @@ EQUAL = {"positives": "right for its image too", "masked": "neither right nor wr
 SplitOption = Annotated[str, Option(help="dev, test or train.")]
 
 
+ExperimentArgument = Annotated[
+    File, Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training.")
+]
+
+
 def train(
-    file: Annotated[
-        File,
-        Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training."),
-    ] = None,
+    file: ExperimentArgument = None,
     preset: Annotated[Text, Option(help="An experiment that comes with the package.")] = None,
     data: options.DataOption = None,
     objective: Annotated[Text, Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")] = None,
     seed: Annotated[Number, Option(help="The seed of weights, batches and dropout.")] = None,
-    assignments: Annotated[
-        Texts, Option("--set", metavar="KEY=VALUE", help="Such as training.epochs=15; repeatable.")
-    ] = None,
+    assignments: options.AssignmentsOption = None,
     output: Annotated[File, options.written_to(metavar="RUN", help="The folder of the run.")] = None,
     resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[

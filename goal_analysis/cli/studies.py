@@ -15,7 +15,6 @@ from typer import Argument, Option
 import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.options import (
-    File,
     Files,
     Number,
     Text,
@@ -27,7 +26,7 @@ from goal_analysis.cli.options import (
     written_to,
 )
 from goal_analysis.cli.pictures import draw_kinds
-from goal_analysis.cli.runs import chosen_experiment
+from goal_analysis.cli.runs import ExperimentArgument, chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole
 from goal_analysis.study import TUNED
 
@@ -67,10 +66,7 @@ class Base:
         Texts,
         Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
     ] = None
-    file: Annotated[
-        File,
-        Argument(metavar="[EXPERIMENT.toml]", help="A file that says model and training, in place of a preset."),
-    ] = None
+    file: ExperimentArgument = None
     preset: Annotated[Text, Option(help="An experiment of the package; bag_of_words by default.")] = None
     assignments: options.AssignmentsOption = None
 

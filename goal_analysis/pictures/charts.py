@@ -22,7 +22,7 @@ from goal_analysis.pictures import style
 from goal_analysis.pictures.run_frames import over_seeds
 from goal_analysis.pictures.style import line_of
 from goal_analysis.pictures.weight_frames import OFF, Objective, field_of, is_bounded, span_of, weights_and_curl
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, interval_text
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.proof.evaluation import program
 
@@ -183,7 +183,7 @@ def weight_chart(
     live = {
         "names": list(formulas),
         "program": _steps(list(formulas.values()), [s_p, s_n, *(h.symbol for h in read)]),
-        "sliders": [_slider(h, float(values[h.symbol])) for h in read],
+        "sliders": [_slider(h) for h in read],
         "fixed": {h.name: float(values[h.symbol]) for h in field.hyperparameters if h not in read},
         "line": line or {"text": label, "head": "", "words": [], "rest": ""},
         "grid": {"span": span_of(field.similarity), "count": COUNT, "every": EVERY, "off": OFF},
@@ -201,17 +201,10 @@ def _steps(formulas: Sequence[sp.Expr], inputs: Sequence[sp.Symbol]) -> dict[str
     return {"steps": steps, "outputs": p.outputs}
 
 
-def _slider(h: Hyperparameter, value: float) -> dict[str, Any]:
-    low, high = span_around(h, value)
+def _slider(h: Hyperparameter) -> dict[str, Any]:
+    low, high = map(float, h.around(4))
     closed = {"min": h.domain.start, "max": h.domain.end}
     ends = {name: float(end) for name, end in closed.items() if end.is_finite}
     open_at = {"min": bool(h.domain.left_open), "max": bool(h.domain.right_open)}
     about = {"name": h.name, "meaning": h.meaning, "domain": interval_text(h.domain)}
-    return about | {"value": value, "low": low, "high": high, "ends": ends, "open": open_at}
-
-
-def span_around(h: Hyperparameter, value: float) -> tuple[float, float]:
-    """Where a slider moves in the domain: from a quarter of the value to four times it, or of 0 from −1 to 1."""
-    low, high = sorted((value / 4, 4 * value)) if value else (-1.0, 1.0)
-    inside = h.domain.intersect(sp.Interval(exact(low), exact(high)))
-    return float(inside.inf), float(inside.sup)
+    return about | {"value": float(h.default), "low": low, "high": high, "ends": ends, "open": open_at}

@@ -35,9 +35,7 @@ def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """The mean of ``value`` over seeds with its interval: the columns of ``by``, ``seeds``, ``mean``, ``low``,
-    ``high``.
-    """
+    """The mean of ``value`` over seeds and its interval: ``by``, ``seeds``, ``mean``, ``low`` and ``high``."""
     values = frame.groupby(list(by), sort=False, dropna=False)["value"]
     found = values.agg(seeds="count", mean="mean").reset_index()
     found[["low", "high"]] = [mean_interval(of_key.dropna().to_numpy()) for _, of_key in values]

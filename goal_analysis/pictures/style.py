@@ -5,9 +5,8 @@ The colours are of Okabe and Ito, Color Universal Design (2008), https://jfly.un
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -48,11 +47,8 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Draw and save in the style of this project, and restore what was set before."""
-    with mpl.rc_context(_SETTINGS):  # pyright: ignore[reportArgumentType]
-        yield
+style = partial(mpl.rc_context, _SETTINGS)  # pyright: ignore[reportArgumentType]
+"""Draw and save in the style of this project, and restore what was set before."""
 
 
 def line_of(place: int) -> dict[str, Any]:

@@ -191,9 +191,7 @@ def surface_frame(
 
 
 def field_frame(objective: Objective, count: int = ARROWS) -> pd.DataFrame:
-    """The weight field (w⁺, −w⁻), where descent by the similarities takes a triplet: ``s_p``, ``s_n``, ``w_p``,
-    ``w_n``.
-    """
+    """The weight field (w⁺, −w⁻), along which descent takes a triplet: ``s_p``, ``s_n``, ``w_p`` and ``w_n``."""
     weights = weights_of(objective)
     at = grid(span_of(field_of(objective).similarity), count)
     return with_columns(at, {name: weights[name] for name in ("w_p", "w_n")})

@@ -69,12 +69,15 @@ def weights_of_loss(loss: Objective) -> tuple[TripletWeight, PairWeights]:
     if field.factors is None:
         raise ValueError(f"loss {loss.name}: got weights that do not separate but expected T, P⁺ and P⁻")
     t, p, n = field.factors.triplet, field.factors.positive, field.factors.negative
+    reads = [e for r in field.relative for e in (r.contribution, r.member)]
     of_t, of_p = (
-        tuple(h for h in field.hyperparameters if any(e.has(h.symbol) for e in formulas)) for formulas in ((t,), (p, n))
+        tuple(h for h in field.hyperparameters if any(e.has(h.symbol) for e in formulas))
+        for formulas in ((t,), (p, n, *reads))
     )
+    pair = {"positive": p, "negative": n, "relative": field.relative}
     return (
         TripletWeight(name=loss.name, expression=t, hyperparameters=of_t, reference=loss.reference),
-        PairWeights(name=loss.name, positive=p, negative=n, hyperparameters=of_p, reference=loss.reference),
+        PairWeights(name=loss.name, hyperparameters=of_p, reference=loss.reference, **pair),
     )
 
 

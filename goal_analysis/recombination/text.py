@@ -27,8 +27,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import sympy as sp
-
 from goal_analysis.declarations import Table, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
@@ -43,10 +41,9 @@ from goal_analysis.recombination.names import (
     said_in,
     settings_in,
 )
-from goal_analysis.recombination.parts import Parts
+from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
-from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
@@ -277,7 +274,7 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
         mining = mining_in(objective)
         if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
             return toml_text(loss_to_mapping(objective))
-        triplet, pair = _weights(objective)
+        triplet, pair = weights_of_loss(replace(objective, name="declared"))
         plain = composed(triplet, pair, mining)
         of = {"triplet": weight_to_mapping(triplet), "pair": weight_to_mapping(pair)}
         document = {**of, "mining": mining_text(mining)}
@@ -295,23 +292,6 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
 def toml_text(document: Mapping[str, Any]) -> str:
     """The TOML document of tables; what is None is left out."""
     return "\n".join(_lines(document)) + "\n"
-
-
-def _weights(objective: Objective) -> tuple[TripletWeight, PairWeights]:
-    """T, and P⁺ with P⁻, of an objective that is made of them."""
-    (term,) = objective.terms
-    positive, negative = (side.slope(s) for _, s, side in term.aggregates)
-    t = sp.sympify(term.triplet).xreplace({x_p: s_p, x_n: s_n})
-    reads = [f for r in objective.relative for f in (r.contribution, r.member)]
-    of_t, of_p = (
-        tuple(h for h in objective.hyperparameters if any(f.has(h.symbol) for f in formulas))
-        for formulas in ((t,), (positive, negative, *reads))
-    )
-    pair = {"positive": positive, "negative": negative, "relative": objective.relative}
-    return (
-        TripletWeight(name="declared", expression=t, hyperparameters=of_t),
-        PairWeights(name="declared", hyperparameters=of_p, **pair),
-    )
 
 
 def _lines(document: Mapping[str, Any], path: str = "") -> Iterator[str]:

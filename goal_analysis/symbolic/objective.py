@@ -421,14 +421,7 @@ class Objective(Displayed):
         return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:
-        """The objective with other values of its hyperparameters.
-
-        Args:
-            settings: values by name.
-
-        Raises:
-            ValueError: a name is unknown or a value lies outside its domain.
-        """
+        """The objective with other values of hyperparameters; a name or a value that it cannot have is a ValueError."""
         if not settings:
             return self
         resolve(self.hyperparameters, settings, self.owner)
@@ -436,12 +429,7 @@ class Objective(Displayed):
         return replace(self, hyperparameters=tuple(changed))
 
     def of_terms(self, terms: Sequence[Term], **fields: Any) -> Objective:
-        """The objective with other terms, and of the hyperparameters those that are used then.
-
-        Args:
-            terms: the summands.
-            fields: other fields of it.
-        """
+        """The objective with other terms and fields, and of the hyperparameters those that are used then."""
         given = {"hyperparameters": self.hyperparameters, "relative": self.relative, **fields}
         used = used_symbols(terms, given["relative"], given.get("grouped", self.grouped))
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)

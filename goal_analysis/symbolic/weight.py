@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sympy as sp
 
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, resolve
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import CARRIED, check_symbols, s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE, RelativeSimilarity, Similarity
 
@@ -111,7 +111,7 @@ class WeightField(Displayed):
             CARRIED, (sp.Integer(0), sp.Integer(1))
         )
         tried |= {r.symbol: (sp.Integer(0), sp.Integer(1)) for r in self.relative}
-        return tried | {h.symbol: _around_default(h) for h in self.hyperparameters}
+        return tried | {h.symbol: h.around(2) for h in self.hyperparameters}
 
     @property
     def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
@@ -136,9 +136,3 @@ def compose(triplet_weight: TripletWeight, pair_weights: PairWeights) -> WeightF
         hyperparameters=tuple(hyperparameters),
         relative=pair_weights.relative,
     )
-
-
-def _around_default(h: Hyperparameter) -> tuple[sp.Expr, sp.Expr]:
-    default = exact(h.default)
-    low, high = sorted((default / 2, 2 * default)) if default else (sp.Integer(-1), sp.Integer(1))
-    return sp.Max(low, h.domain.start), sp.Min(high, h.domain.end)

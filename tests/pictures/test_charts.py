@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import sympy as sp
 
-from goal_analysis.pictures.charts import numbers, span_around, training_chart, weight_chart
+from goal_analysis.pictures.charts import numbers, training_chart, weight_chart
 from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import COLOURS
 from goal_analysis.pictures.weight_frames import surface_frame
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, nonnegative, positive, unit
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, exact, nonnegative, positive, unit
 from goal_analysis.symbolic.proof.evaluation import FLOAT
 from goal_analysis.symbolic.weight import WeightField
 
@@ -96,7 +96,7 @@ def test_every_hyperparameter_that_is_read_has_a_slider_about_its_own_value(fiel
     ],
 )
 def test_a_slider_stays_in_the_domain(domain: sp.Interval, value: float, ends: tuple[float, float]):
-    assert span_around(Hyperparameter("h", value, domain), value) == ends
+    assert Hyperparameter("h", value, domain).around(4) == tuple(map(exact, ends))
 
 
 def test_a_batch_is_laid_over_every_panel(field):

@@ -64,16 +64,7 @@ class Decomposition(Displayed):
 
 
 def decompose(loss: Objective) -> Decomposition:
-    """Derive the weights of any objective.
-
-    >>> from goal_analysis.symbolic.language.aggregators import EACH
-    >>> from goal_analysis.symbolic.language.primitives import gap
-    >>> from goal_analysis.symbolic.objective import Term
-    >>> soft_margin = Term(outer=softplus(gap), positives=EACH(s_p), negatives=EACH(s_n))
-    >>> loss = Objective(name="soft_margin", title="Softmax-margin triplet loss", terms=(soft_margin,))
-    >>> decompose(loss).field.factors
-    Factors(triplet=sigmoid(s_n - s_p), positive=1, negative=1)
-    """
+    """Derive the weights of any objective."""
     found = _decomposed(loss)
     return found if found.loss is loss else replace(found, loss=loss)  # an equal one may have another note
 
@@ -113,7 +104,7 @@ def _own_factors(objective: Objective) -> Factors | None:
     """What the only term prescribes, with the mining weights of a single pair, where one T serves both sides."""
     term = objective.terms[0]
     t, of_n = map(undetach, term.triplet_weights)
-    if len(objective.terms) > 1 or not objective.plain or t != of_n:
+    if len(objective.terms) > 1 or not term.plain or t != of_n:
         return None
     ((_, at),) = term.gathered((s_p,), (s_n,))
     (positive,), (negative,) = objective.of_terms((replace(term, outer=None, triplet=sp.S.One),)).weights()

@@ -77,16 +77,6 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
     The weights of a declared loss that is continuous and stops no gradient are its gradient. Otherwise the curl
     decides. Where a gradient is stopped, where the loss jumps, or where a weight reads other pairs of the batch, two
     positives with two negatives, or two anchors, are looked at too.
-
-    >>> from goal_analysis.symbolic.language.primitives import sigmoid
-    >>> integrability(
-    ...     WeightField(
-    ...         name="nca × linear",
-    ...         positive=sigmoid(s_n - s_p) * (1 - s_p),
-    ...         negative=sigmoid(s_n - s_p) * s_n,
-    ...     )
-    ... ).integrable
-    False
     """
     loss = objective.loss if isinstance(objective, Decomposition) and objective.loss.is_loss else None
     return _decided(objective.field if isinstance(objective, Decomposition) else objective, loss)

@@ -132,15 +132,6 @@ def tangent_profile(field: WeightField) -> tuple[sp.Expr, sp.Expr]:
     """The profile g(u) of the tangent twin, whose triplet weight is g(U), and the potential U.
 
     `NoTwin`: no closed potential, T constant or no function of one scalar argument, or U flat at the centre.
-
-    >>> from goal_analysis.symbolic.language.primitives import sigmoid
-    >>> from goal_analysis.symbolic.weight import Factors
-    >>> nca = sigmoid(s_n - s_p)
-    >>> linear = Factors(nca, 1 - s_p, s_n)
-    >>> field = WeightField(name="nca × linear", positive=nca * (1 - s_p), negative=nca * s_n, factors=linear)
-    >>> profile, potential = tangent_profile(field)
-    >>> profile.subs(u, potential)
-    sigmoid(s_n**2 + s_p**2 - 2*s_p + 1/2)
     """
     if field.relative:
         reads = ", ".join(str(r.symbol) for r in field.relative)

@@ -65,6 +65,12 @@ class Hyperparameter:
             raise ValueError(f"{what}: got {value!r} but expected a number in {interval_text(self.domain)}")
         return value
 
+    def around(self, times: int) -> tuple[sp.Expr, sp.Expr]:
+        """From the default over so many to so many times the default, of 0 from −1 to 1, within the domain."""
+        default = exact(self.default)
+        low, high = sorted((default / times, times * default)) if default else (sp.Integer(-1), sp.Integer(1))
+        return sp.Max(low, self.domain.start), sp.Min(high, self.domain.end)
+
     @cached_property
     def symbol(self) -> sp.Symbol:
         """The symbol that stands for it in formulas, with the sign that the domain grants."""

@@ -55,8 +55,7 @@ class _Primitive(sp.Function):
     def _eval_is_real(self) -> bool | None:
         return True if self.args[0].is_real else None
 
-    def _eval_is_nonnegative(self) -> bool | None:
-        return True if self.args[0].is_real else None
+    _eval_is_nonnegative = _eval_is_real
 
 
 def _sign(x: sp.Expr) -> int | None:
@@ -122,8 +121,7 @@ class sigmoid(_Primitive):
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sigmoid(self.args[0]) * sigmoid(-self.args[0])
 
-    def _eval_is_positive(self) -> bool | None:
-        return True if self.args[0].is_real else None
+    _eval_is_positive = _Primitive._eval_is_real
 
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return 1 / (1 + sp.exp(-x))
@@ -141,8 +139,7 @@ class softplus(_Primitive):
     def fdiff(self, argindex: int = 1) -> sp.Expr:
         return sigmoid(self.args[0])
 
-    def _eval_is_positive(self) -> bool | None:
-        return True if self.args[0].is_real else None
+    _eval_is_positive = _Primitive._eval_is_real
 
     def _eval_rewrite_as_exp(self, x: sp.Expr, **_) -> sp.Expr:
         return sp.log(1 + sp.exp(x))

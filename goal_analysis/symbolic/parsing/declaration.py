@@ -168,15 +168,11 @@ def _aggregator(table: Table, symbols: Symbols) -> Aggregator:
 
 
 def _said_of_term(term: Term) -> dict[str, Any]:
+    formulas = {"outer": term.outer, "total": term.total}
     sides = {name: getattr(term, name) for name in _SIDES}
-    given = {name: _said_of_side(side) for name, side in sides.items() if side is not None}
-    named = {"named": {one.name: _said_of_side(one.side) for one in term.named}} if term.named else {}
-    return {
-        "outer": plain(term.outer),
-        **given,
-        **named,
-        **({} if term.total is None else {"total": plain(term.total)}),
-    }
+    said: dict[str, Any] = {name: plain(formula) for name, formula in formulas.items() if formula is not None}
+    said |= {name: _said_of_side(side) for name, side in sides.items() if side is not None}
+    return said | ({"named": {one.name: _said_of_side(one.side) for one in term.named}} if term.named else {})
 
 
 def _said_of_side(side: Side) -> dict[str, Any]:
@@ -199,9 +195,6 @@ def weight_from_mapping(kind: type[Any], mapping: Mapping[str, Any]) -> Any:
 
     A relative similarity is a table of ``contribution`` and ``member``, formulas of s_p, s_n, o_p, o_n and l_p,
     ``other``, the kind of pair that it is a mean over, and ``counting`` and ``nonnegative``; see `RelativeSimilarity`.
-
-    >>> weight_from_mapping(PairWeights, {"positive": "1 - s_p", "negative": "s_n"}).negative
-    s_n
     """
     called, formulas = _WEIGHTS[kind]
     relatives = ("relative",) if kind is PairWeights else ()

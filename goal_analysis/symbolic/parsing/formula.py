@@ -15,8 +15,10 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial, reduce
+from typing import Any
 
 import sympy as sp
+from rich.cells import cell_len
 
 from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.language.primitives import (
@@ -134,7 +136,7 @@ def _check_tokens(text: str) -> None:
         raise FormulaError(text, 0, len(text), "got an empty formula but expected one such as 's_n - s_p'")
 
 
-class _Walk:
+class _Walk(ast.NodeVisitor):
     """One pass over the tree of a line, which begins at a place of the text; one object for one formula."""
 
     def __init__(self, text: str, line: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
@@ -154,7 +156,7 @@ class _Walk:
         if self._depth >= MAX_DEPTH:
             raise self._error(node, f"got operations nested more than {MAX_DEPTH} deep but expected fewer")
         self._depth += 1
-        result = _READERS.get(type(node), _Walk._refuse)(self, node)
+        result = self.visit(node)
         self._depth -= 1
         return result
 
@@ -175,17 +177,17 @@ class _Walk:
         start, end = (self._start + len(self._bytes[:offset].decode(errors="ignore")) for offset in offsets)
         return FormulaError(self._text, start, end, problem)
 
-    def _refuse(self, node: ast.expr) -> sp.Expr:
+    def generic_visit(self, node: Any) -> sp.Expr:
         expected = "numbers, names, functions, + - * / ** and a if s_n > s_p else b"
         raise self._error(node, f"got {_WORDS.get(type(node), 'this')} but expected {expected}")
 
-    def _number(self, node: ast.Constant) -> sp.Expr:
+    def visit_Constant(self, node: ast.Constant) -> sp.Expr:
         if type(node.value) is int:
             if node.value.bit_length() > MAX_BITS:
                 raise self._error(node, f"got a number of more than {MAX_BITS} bits but expected a smaller one")
             return sp.Integer(node.value)
         if type(node.value) is not float:
-            return self._refuse(node)
+            return self.generic_visit(node)
         written = self._bytes[node.col_offset : node.end_col_offset].decode()
         digits = re.sub(r"[eE].*|[._]", "", written).lstrip("0")
         if not digits:
@@ -197,7 +199,7 @@ class _Walk:
         exact = Fraction(written)
         return self._apply(node, sp.Rational, exact.numerator, exact.denominator)
 
-    def _name(self, node: ast.Name) -> sp.Expr:
+    def visit_Name(self, node: ast.Name) -> sp.Expr:
         if node.id in self._names:
             return self._apply(node, lambda: self._names[node.id])
         if node.id in _FUNCTIONS:
@@ -205,13 +207,13 @@ class _Walk:
         known = one_of(self._names, node.id)
         raise self._error(node, f"got the unknown name {node.id!r} but expected one of {known}")
 
-    def _unary(self, node: ast.UnaryOp) -> sp.Expr:
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> sp.Expr:
         if type(node.op) not in (ast.UAdd, ast.USub):
-            return self._refuse(node)
+            return self.generic_visit(node)
         x = self.read(node.operand)
         return self._apply(node, lambda: -x if type(node.op) is ast.USub else x)
 
-    def _binary(self, node: ast.expr) -> sp.Expr:
+    def visit_BinOp(self, node: ast.expr) -> sp.Expr:
         """A chain such as a + b - c, from its left end; Python nests it once for every operation."""
         chain: list[ast.BinOp] = []
         while isinstance(node, ast.BinOp):
@@ -220,13 +222,13 @@ class _Walk:
         result = self.read(node)
         for operation in reversed(chain):
             if type(operation.op) not in _OPERATORS:
-                return self._refuse(operation)
+                return self.generic_visit(operation)
             self._count(operation)
             operate = partial(_OPERATORS[type(operation.op)], self._arithmetic)
             result = self._apply(operation, operate, result, self.read(operation.right))
         return result
 
-    def _call(self, node: ast.Call) -> sp.Expr:
+    def visit_Call(self, node: ast.Call) -> sp.Expr:
         if not isinstance(node.func, ast.Name):
             raise self._error(node.func, "got a call of this but expected one of a function; products are spelt *")
         name = node.func.id
@@ -242,7 +244,7 @@ class _Walk:
             raise self._error(node, f"got {name} of {given} but expected {expected}")
         return self._apply(node, partial(operate, self._arithmetic), *map(self.read, node.args))
 
-    def _conditional(self, node: ast.IfExp) -> sp.Expr:
+    def visit_IfExp(self, node: ast.IfExp) -> sp.Expr:
         holds, body, otherwise = self._condition(node.test), self.read(node.body), self.read(node.orelse)
         return self._apply(node, lambda: otherwise + holds * (body - otherwise))
 
@@ -264,14 +266,6 @@ class _Walk:
         return self._apply(test, lambda: sp.Mul(*(step(sign * (left - right)) for sign, left, right in compared)))
 
 
-_READERS: dict[type, Callable[..., sp.Expr]] = {
-    ast.Constant: _Walk._number,
-    ast.Name: _Walk._name,
-    ast.UnaryOp: _Walk._unary,
-    ast.BinOp: _Walk._binary,
-    ast.Call: _Walk._call,
-    ast.IfExp: _Walk._conditional,
-}
 _WORDS = {
     ast.Compare: "a comparison without if ... else",
     ast.BoolOp: "'and' or 'or' outside of a condition",
@@ -320,14 +314,8 @@ def _pointed_at(text: str, start: int, end: int) -> str:
     window_end = min(line_end, line_start + WINDOW)
     before = "..." if line_start > 0 and text[line_start - 1] not in "\n\r" else ""
     after = "..." if window_end < line_end else ""
-    line = text[line_start:window_end]
-    offset = len(before) + _columns(line[: start - line_start])
-    carets = max(_columns(line[start - line_start : end - line_start]), 1)
-    visible = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line.replace("\t", " "))
-    return f"  {before}{''.join(visible)}{after}\n  {' ' * offset}{'^' * carets}"
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+    shown = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.replace("\t", " "))
+    line = "".join(shown)[line_start:window_end]
+    offset = len(before) + cell_len(line[: start - line_start])
+    carets = max(cell_len(line[start - line_start : end - line_start]), 1)
+    return f"  {before}{line}{after}\n  {' ' * offset}{'^' * carets}"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import sympy as sp
-from sympy.printing.latex import LatexPrinter
+from sympy.printing.latex import LatexPrinter, greek_letters_set, tex_greek_dictionary
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
@@ -188,10 +188,6 @@ class Latex(_Order, LatexPrinter):
 
 
 _SYMBOLS = {s_p: "s_p", s_n: "s_n", x_p: "A^{+}", x_n: "A^{-}"}
-_GREEK = re.compile(
-    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|upsilon|phi|chi"
-    "|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Upsilon|Phi|Psi|Omega"
-)
 
 
 def _scientific(number: str) -> str:
@@ -209,9 +205,7 @@ def _word(word: str) -> str:
     known_as = unicodedata.name(word, "") if len(word) == 1 else ""
     greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", known_as)
     if greek:
-        letter = greek[2].lower().replace("lamda", "lambda")
-        word = letter if greek[1] == "SMALL" else letter.capitalize()
+        word = greek[2].lower() if greek[1] == "SMALL" else greek[2].capitalize()
     word = "lambda" if word == "lam" else word  # Python keeps lambda for itself
-    if _GREEK.fullmatch(word):
-        return rf"\{word}"
-    return word if len(word) == 1 or word.isdigit() else rf"\mathrm{{{word}}}"
+    plain = word if len(word) == 1 or word.isdigit() else rf"\mathrm{{{word}}}"
+    return tex_greek_dictionary.get(word, rf"\{word}" if word in greek_letters_set else plain)

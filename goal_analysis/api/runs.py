@@ -221,7 +221,10 @@ def compare(
     from goal_analysis.study.driver import Driver, by_seed, seed_jobs
 
     assignments = _assignments(settings)
-    named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
+    named = {
+        name: experiment_of(preset, data, one, 0, assignments)
+        for name, one in _by_name(objectives, seeds=seeds).items()
+    }
     measured = measured_on(split, next(iter(named.values())))
     with Driver(Path(output), at_once=jobs) as driver:
         driver.expect(len(named) * seeds)
@@ -276,7 +279,7 @@ def tune(
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
-    values = {name: value_of(one) for name, one in _by_name(objectives).items()}
+    values = {name: value_of(one) for name, one in _by_name(objectives, seeds=seeds, budget=budget).items()}
     base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
     for value in values.values():
         scales_of(value, base.training, tuned)  # refused before a folder is made
@@ -286,7 +289,10 @@ def tune(
         return run_study(driver, searches, seeds)
 
 
-def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
+def _by_name(objectives: Sequence[Given], **counts: int) -> dict[str, Given]:
+    for what, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{what}: got {count!r} but expected a whole number of at least 1")
     if isinstance(objectives, str) or not objectives:
         raise ValueError(f"objectives: got {objectives!r} but expected a list of them, the baseline first")
     names = [one if isinstance(one, str) and "\n" not in one else value_of(one).name for one in objectives]

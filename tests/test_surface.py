@@ -148,7 +148,8 @@ def test_an_objective_that_is_declared_goes_through_every_door() -> None:
     )
     assert ga.integrability(mine).integrable
     assert ga.describe(mine, margin=0.1).settings == {"margin": 0.1}
-    assert isinstance(ga.verify(mine, dtypes=["float64"]), ga.Verification)
+    for dtypes in (["float64"], "float64", [torch.float64]):
+        assert isinstance(ga.verify(mine, dtypes=dtypes), ga.Verification)
     assert "class Mine(nn.Module):" in ga.export(mine)
     assert isinstance(ga.plot(mine), Figure)
 
@@ -223,6 +224,8 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
         (lambda: ga.compare(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
         (lambda: ga.tune(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
         (lambda: ga.compare([]), "objectives: got [] but expected a list of them"),
+        (lambda: ga.compare(["vse_pp"], seeds=0), "seeds: got 0 but expected a whole number of at least 1"),
+        (lambda: ga.tune(["vse_pp"], budget=2.5), "budget: got 2.5 but expected a whole number of at least 1"),
         (lambda: ga.tune("vse_pp"), "objectives: got 'vse_pp' but expected a list of them"),
         (lambda: ga.tune(["vse_pp", "vse_pp"]), "objectives: got vse_pp, vse_pp but expected every one once"),
     ],

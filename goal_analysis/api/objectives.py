@@ -238,16 +238,18 @@ def verify(
     found = value_of(given, **keywords)
     if not found.is_loss:
         raise ValueError(f"{found.owner}: got prescribed weights but expected a loss, whose weights autograd knows")
-    return verified(decomposed(found), dtypes=[_dtype(d, "bfloat16", "float16") for d in dtypes], device=device)
+    several = [dtypes] if isinstance(dtypes, str) else dtypes
+    return verified(decomposed(found), dtypes=[_dtype(d, "bfloat16", "float16") for d in several], device=device)
 
 
-def _dtype(name: str, *narrow: str) -> Any:
+def _dtype(given: Any, *narrow: str) -> Any:
     import torch
 
+    name = str(given).removeprefix("torch.")
     accepted = ("float64", "float32", *narrow)
     if name not in accepted:
         raise ValueError(
-            f"{'dtypes' if narrow else 'dtype'}: got {name!r} but expected one of {one_of(accepted, name)}"
+            f"{'dtypes' if narrow else 'dtype'}: got {given!r} but expected one of {one_of(accepted, name)}"
         )
     return getattr(torch, name)
 
@@ -283,7 +285,7 @@ def measure(
     kind = kinds.get(inputs, inputs)
     if kind is not None and not isinstance(kind, Inputs):
         raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
-    dtype = _dtype(dtype) if isinstance(dtype, str) else dtype
+    dtype = dtype if dtype is None else _dtype(dtype)
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
         loss_fn = _measurable(loss_fn)

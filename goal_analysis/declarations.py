@@ -221,8 +221,9 @@ def check_counts(**given: int) -> None:
     """Refuse counts by their names, unless each is a whole number from 1 to `MOST`."""
     from annotated_types import Ge, Le
 
+    kind: Any = Annotated[int, Ge(1), Le(MOST)]
     for name, count in given.items():
-        read_value(Annotated[int, Ge(1), Le(MOST)], count, name)
+        read_value(kind, count, name)
 
 
 def check_fields(value: Any) -> None:

@@ -352,6 +352,7 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
     ("name", "settings", "kind", "known"),
     [
         ("CachedMultipleNegativesRankingLoss", {"scale": 12.0}, Inputs.TWO_SETS, info_nce_loss),
+        ("CachedMultipleNegativesSymmetricRankingLoss", {"scale": 12.0}, Inputs.TWO_SETS, info_nce_loss),
         ("GISTEmbedLoss", {"contrast_anchors": False, "contrast_positives": False}, Inputs.TWO_SETS, None),
         ("MarginMSELoss", {}, Inputs.TRIPLETS, None),
     ],

@@ -279,6 +279,8 @@ def constructed(loss_fn: Any, settings: Mapping[str, Any], name: str) -> tuple[L
     left, known = dict(settings), {}
     if isinstance(loss_fn, type):
         known = dict(inspect.signature(loss_fn).parameters)
+        if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in known.values()):  # a deprecated class's __new__
+            known = dict([*inspect.signature(loss_fn.__init__).parameters.items()][1:])
         taken = {n: left.pop(n) for n in settings if n in known or _takes_all(known.values())}
         of_columns = "model" in known and known["model"].default is inspect.Parameter.empty
         of_columns |= loss_fn.__module__.startswith("sentence_transformers.")

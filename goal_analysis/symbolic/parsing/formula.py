@@ -18,7 +18,6 @@ from functools import partial, reduce
 from typing import Any
 
 import sympy as sp
-from rich.cells import cell_len
 
 from goal_analysis.declarations import one_of
 from goal_analysis.symbolic.language.primitives import (
@@ -316,6 +315,12 @@ def _pointed_at(text: str, start: int, end: int) -> str:
     after = "..." if window_end < line_end else ""
     shown = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.replace("\t", " "))
     line = "".join(shown)[line_start:window_end]
-    offset = len(before) + cell_len(line[: start - line_start])
-    carets = max(cell_len(line[start - line_start : end - line_start]), 1)
+    offset = len(before) + _columns(line[: start - line_start])
+    carets = max(_columns(line[start - line_start : end - line_start]), 1)
     return f"  {before}{line}{after}\n  {' ' * offset}{'^' * carets}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

@@ -16,22 +16,12 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, x_n, x_p
 
 
 def plain(expression: sp.Expr) -> str:
-    """One line of text that `parse` reads back, but for products of several roots of numbers, which have many forms.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> plain((s_n - s_p) ** 2 / 5 + sp.sqrt(s_n) / 3)
-    'sqrt(s_n)/3 + 0.2*(s_n - s_p)**2'
-    """
+    """One line of text that `parse` reads back, but for products of several roots of numbers, which have many forms."""
     return Plain().doprint(expression)
 
 
 def latex(expression: sp.Expr) -> str:
-    r"""LaTeX in the notation of the field: a Greek name becomes the letter, longer names stand upright.
-
-    >>> from goal_analysis.symbolic.language.primitives import gap, hinge
-    >>> print(latex(hinge(gap + sp.Symbol("margin"))))
-    \left[\mathrm{margin} + A^{-} - A^{+}\right]_{+}
-    """
+    """LaTeX in the notation of the field: a Greek name becomes the letter, longer names stand upright."""
     return Latex().doprint(expression)
 
 

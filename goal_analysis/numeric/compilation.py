@@ -154,11 +154,6 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
 
     Every output has the dtype to which the tensors promote (float32 at least); constants are views, not to be written
     into. `UnsupportedFunction` names an unknown function; a stray symbol and what is not real are ValueErrors.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
-    >>> weights = compiled([sigmoid(10 * (s_n - s_p)), sp.Integer(1)], [s_p, s_n])
-    >>> weights(torch.tensor([0.5, 0.9]), torch.tensor([0.5, -0.9]))
-    (tensor([5.0000e-01, 1.5230e-08]), tensor([1., 1.]))
     """
     for output in map(sp.sympify, outputs):
         if unreal := [str(e) for e in (sp.zoo, sp.nan, sp.I) if output.has(e)]:

@@ -91,10 +91,6 @@ def loss_value(objective: Objective, scores: Tensor, matches: Matches, settings:
 
     A mean of a term is over the anchors, pairs or triplets, of both axes where both are, that have what the term needs.
     What is prescribed, a setting outside of its domain and scores of another shape than the matches are ValueErrors.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> loss_value(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    tensor(0.0026)
     """
     if not objective.is_loss:
         raise ValueError(f"objective {objective.name!r}: got prescribed weights but expected a loss, which has a value")
@@ -108,11 +104,6 @@ def weights_of_scores(objective: Objective, scores: Tensor, matches: Matches, se
 
     No autograd is used; where the scores require a gradient the result carries a graph, as W is differentiable in turn.
     A setting outside of its domain and scores of another shape than the matches are ValueErrors.
-
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> weights_of_scores(info_nce_loss, torch.tensor([[0.9, 0.1], [0.3, 0.8]]), Matches.of_pairs(2))
-    tensor([[-0.0070,  0.0031],
-            [ 0.0229, -0.0190]])
     """
     matches.check_for(objective, scores)
     functions = functions_of(objective.with_settings(settings or {}))

@@ -10,9 +10,6 @@ the sphere, the Gram matrix closes:
 
 The plane does not hold c: c − u·v = ρ·√(1 − u²)·√(1 − v²), where ρ in [−1, 1] is the cosine of the angle at which a
 sees p and n. So arrows and nullclines are of all triplets with one ρ; trajectories start there and carry their own c.
-Random directions in many dimensions have ρ near 0; captions of images have ρ > 0, and a pushed negative takes the
-positive along.
-
 The triplet diagram is that of Hard Negative Examples are Hard, but Useful (Xuan, Stylianou, Liu and Pless, ECCV 2020),
 https://arxiv.org/abs/2007.12749.
 """

@@ -16,21 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Aggregator:
-    """An aggregator of the last axis.
-
-    Args:
-        name: an identifier.
-        value: A of (values, members), differentiable, of shape ``(…)``.
-        weights: the mining weights ∂A/∂xᵢ of (values, members), of shape ``(…, members)``, zero outside of the members.
-        enumerates: whether every pair gets a term of its own; ``weights`` are then what it counts for.
-        scale: β where A[x] = log Σ exp(β·x)/β.
-    """
+    """An aggregator of the last axis."""
 
     name: str
-    value: Callable[[Tensor, Tensor], Tensor]
-    weights: Callable[[Tensor, Tensor], Tensor]
-    enumerates: bool = False
-    scale: float = 1.0
+    value: Callable[[Tensor, Tensor], Tensor]  # A of (values, members), differentiable, of shape (…)
+    weights: Callable[[Tensor, Tensor], Tensor]  # ∂A/∂xᵢ of the same, of shape (…, members), 0 outside of the members
+    enumerates: bool = False  # whether every pair gets a term of its own; the weights are then what it counts for
+    scale: float = 1.0  # β where A[x] = log Σ exp(β·x)/β
 
 
 def filled(values: Tensor, members: Tensor, absent: float) -> Tensor:

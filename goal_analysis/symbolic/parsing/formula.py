@@ -62,14 +62,7 @@ _INSTEAD = {
 
 
 class FormulaError(ValueError):
-    """A formula that is refused, with the place in it.
-
-    Args:
-        text: the formula.
-        start: where the offending place begins, in characters.
-        end: where it ends.
-        problem: what was given and what would be accepted.
-        where: whose formula it is, such as ``"loss 'triplet': formula"``.
+    """A formula ``text`` that is refused, with the place in it, in characters, the problem and whose formula it is.
 
     >>> print(FormulaError("s_q - s_p", 0, 3, "got the unknown name 's_q' but expected one of s_n, s_p"))
     got the unknown name 's_q' but expected one of s_n, s_p
@@ -102,8 +95,6 @@ def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
     >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
     >>> parse("hinge(s_n - s_p + 0.2)", {"s_n": s_n, "s_p": s_p})
     hinge(s_n - s_p + 1/5)
-    >>> parse("s_n if s_n > s_p else 0", {"s_n": s_n, "s_p": s_p})
-    s_n*step(s_n - s_p)
     """
     if len(text) > MAX_CHARACTERS:
         problem = f"got a formula of {len(text)} characters but expected up to {MAX_CHARACTERS}"

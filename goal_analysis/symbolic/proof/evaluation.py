@@ -73,10 +73,6 @@ def program(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol]) -> Program:
     """The program that computes ``outputs`` from ``inputs``; `detach` reads as its argument.
 
     `UnsupportedFunction` names an unknown function; a symbol of an output that is no input is a ValueError.
-
-    >>> from goal_analysis.symbolic.language.primitives import s_n, s_p
-    >>> program([softplus(s_n - s_p)], [s_p, s_n]).run(FLOAT, 0.5, 0.5)
-    (0.6931471805599453,)
     """
     walk = _Walk(tuple(inputs))
     places = tuple(walk.place(sp.sympify(output)) for output in outputs)

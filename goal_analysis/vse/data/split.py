@@ -99,20 +99,12 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages(Images):
-    """Images in an array.
+    """Images in an array, one a row, or in what gives rows as an array does: floating numbers, or uint8 from 0 to 255,
+    which becomes 0 to 1; another kind is a `DataError`. Messages name the ``source``.
 
-    >>> images = ArrayImages(np.array([[0, 51], [255, 0]], np.uint8))
-    >>> images.batch(np.array([1, 0]))
+    >>> ArrayImages(np.array([[0, 51], [255, 0]], np.uint8)).batch(np.array([1, 0]))
     tensor([[1.0000, 0.0000],
             [0.0000, 0.2000]])
-
-    Args:
-        array: one image a row, or what gives rows as an array does; floating numbers, or uint8 from 0 to 255, which
-            becomes 0 to 1.
-        source: what the array was read from, for messages.
-
-    Raises:
-        DataError: an array of another kind.
     """
 
     array: Any

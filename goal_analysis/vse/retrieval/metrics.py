@@ -69,10 +69,6 @@ def ranks(scores: Scores, image_of: np.ndarray, images: int, tile: int = TILE, a
     Every strip is made twice: once for the scores of the right answers, and once to count the wrong ones that stand
     before the best of them. Right are an image's own captions, unless ``answers`` say more. A score that is NaN, or an
     image without a caption, is a ValueError.
-
-    >>> found = ranks(lambda rows: torch.eye(2)[rows], np.array([0, 1]), 2)
-    >>> found.of_captions, found.of_images
-    (array([1, 1]), array([1, 1]))
     """
     described = np.bincount(image_of, minlength=images)
     if len(described) != images or (described == 0).any():

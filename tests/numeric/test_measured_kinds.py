@@ -348,6 +348,7 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
         measure(siamese, settings={"marge": 1})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the symmetric one, whose arguments are hidden by it
 @pytest.mark.parametrize(
     ("name", "settings", "kind", "known"),
     [

@@ -251,12 +251,7 @@ def _signs_at(root: dict[sp.Symbol, float], expression: sp.Expr, of: Similarity)
 
 
 def is_never_negative(expression: sp.Expr, of: Similarity, on: sp.Expr | None = None) -> bool:
-    """Whether intervals prove a formula nowhere below zero in the range, or where ``on`` is zero; False proves nothing.
-
-    >>> from goal_analysis.symbolic.language.similarity import COSINE
-    >>> is_never_negative(1 - s_p, COSINE), is_never_negative(s_p, COSINE)
-    (True, False)
-    """
+    """Whether intervals prove a formula nowhere below zero in the range, or where ``on`` is zero; no is no proof."""
     held_at, inset = (sp.S.Zero, 0) if on is None else (on, LEAST)
     own = read_by(expression, held_at)
     run = program([expression, held_at], own).run

@@ -37,8 +37,7 @@ def statistics(
     negatives; computed in float32 at least.
 
     - quantiles of s_p and |w⁺| over the positives, of s_n and |w⁻| over the negatives;
-    - with ``factors``, of P⁺ over the positives, P⁻ over the negatives, and T over the anchors at their least
-      similar positive and most similar negative;
+    - with ``factors``, of P⁺ and P⁻ over their pairs, and of T at every anchor's hardest pairs;
     - active_share: anchors with any weight, of those that have a positive and a negative;
     - effective_negatives: the mean over the anchors that push of exp(−Σ_j q_j·log q_j) with q = |w⁻|/Σ|w⁻|, which is
       how many negatives share the push;

@@ -44,15 +44,7 @@ class Direction:
 def scores(
     similarity: Similarity, x: Float[Tensor, "anchors dim"], y: Float[Tensor, "candidates dim"]
 ) -> Float[Tensor, "anchors candidates"]:
-    """The similarity of every anchor with every candidate, differentiable.
-
-    Args:
-        similarity: one of `goal_analysis.symbolic.language.similarity.SIMILARITIES`.
-        x: shape ``(anchors, dim)``.
-        y: shape ``(candidates, dim)``.
-
-    Raises:
-        ValueError: a similarity that has no tensors yet, naming those that have.
+    """The similarity of every anchor with every candidate, differentiable; one without tensors is a ValueError.
 
     >>> scores(COSINE, torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
     tensor([[1., 0.]])
@@ -69,13 +61,8 @@ def embedding_gradients(
     """The gradients ∂L/∂X and ∂L/∂Y of the embeddings, from the weights of the pairs.
 
     ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂sᵢⱼ/∂xᵢ, ∂L/∂yⱼ = Σᵢ Wᵢⱼ ∂sᵢⱼ/∂yⱼ. They are finite for zero, coinciding and opposite vectors, in
-    the dtype to which weights and embeddings promote.
-
-    Args:
-        direction: one of `DIRECTIONS`, or a similarity, whose own gradient is meant.
-        weights: W = ∂L/∂S, shape ``(anchors, candidates)``.
-        x: shape ``(anchors, dim)``; as they enter `scores`, so not normalised for the cosine.
-        y: shape ``(candidates, dim)``.
+    the dtype to which weights and embeddings promote. Of a similarity its own gradient is the direction. Embeddings are
+    as they enter `scores`, so not normalised for the cosine.
 
     >>> w = torch.tensor([[-1.0, 0.5]])
     >>> embedding_gradients(DOT, w, torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -101,10 +88,8 @@ def direction_regularized(strength: float) -> Direction:
 
     ∂L/∂X = W·Y and ∂L/∂Y = Wᵀ·X − γ·[W]₊ᵀ·((x·u)·u), with u the unit vector from the anchor to what pulls it, p̄ᵢ − xᵢ
     where p̄ᵢ is the mean of Y weighted with [−Wᵢ]₊. At γ = 1, ``strength``, no negative is pushed towards the positive;
-    at γ = 0 it is the direction of the dot product. Rows are the anchors: where columns are, hand over Wᵀ, Y, X.
-
-    Raises:
-        ValueError: γ outside of [0, 1].
+    at γ = 0 it is the direction of the dot product. Rows are the anchors: where columns are, hand over Wᵀ, Y, X. A γ
+    outside of [0, 1] is a ValueError.
 
     This puts the effect that a penalty on cos(f_p − f_a, f_n − f_a) aims at into the gradient itself; it is not the
     gradient of that term. See "Moving in the Right Direction: A Regularization for Deep Metric Learning" (Mohan,

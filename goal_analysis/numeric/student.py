@@ -35,11 +35,7 @@ def quantile(tail: float, freedom: int) -> float:
 
 
 def mean_interval(values: Iterable[float], level: float = LEVEL) -> tuple[float, float]:
-    """Student's interval of the mean of values of shape ``(n,)``; NaN for fewer than `FEWEST`.
-
-    >>> mean_interval(np.array([1.0, 2.0, 3.0, 4.0]))
-    (0.445739, 4.554260)
-    """
+    """Student's interval of the mean of values of shape ``(n,)``; NaN for fewer than `FEWEST`."""
     values = np.fromiter(values, float)
     if len(values) < FEWEST:
         return float("nan"), float("nan")
@@ -48,11 +44,7 @@ def mean_interval(values: Iterable[float], level: float = LEVEL) -> tuple[float,
 
 
 def score(differences: np.ndarray) -> np.ndarray:
-    """Student's t of paired differences of shape ``(..., seeds)``; 0 where all are 0, infinite where all are another.
-
-    >>> score(np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]]))
-    array([3.872983, 0.      ])
-    """
+    """Student's t of paired differences of shape ``(..., seeds)``; 0 of zeros, infinite of another constant."""
     means, errors = differences.mean(-1), differences.std(-1, ddof=1) / np.sqrt(differences.shape[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(means == 0, 0.0, means / errors)

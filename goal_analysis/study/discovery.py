@@ -5,8 +5,7 @@ Pair weights are P⁻ = f(s_n) and P⁺ = f(−s_p), with f a formula of how har
 Numbers have three digits and exponents are quarters, so that formulas are short, and alike ones equal.
 
 What was found is made simple by trials of the same seed on the same fold. Each leaves out a part or a constant, fits
-the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against what the steps before have
-left, a refit if it gains; the whole costs more, which is measured over fresh seeds.
+the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against what the kept ones left.
 """
 
 from __future__ import annotations

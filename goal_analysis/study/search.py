@@ -2,9 +2,7 @@
 
 Optuna's tree-structured Parzen estimator draws ("Algorithms for Hyper-Parameter Optimization", Bergstra et al., NeurIPS
 2011; Akiba et al., KDD 2019, https://arxiv.org/abs/1907.10902). Successive halving ends trials (Li et al., MLSys 2020,
-https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended. A
-copy up to a factor is not run and does not count. A trial trains on a fold of every data set in turn: the mean RSUM
-counts.
+https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Which objective should one train with? All are searched with the same budget, and then compared over fresh seeds.
 
-What is chosen, is chosen with one seed on a fold of the training images, so its score there flatters it: what counts is
-the comparison on dev over seeds that no search has seen, and on other data. A study tunes from own values on evenly; a
-discovery has one search more, in a space of objectives. The same call goes on after any end.
+What is chosen by one seed on a fold of the training images is flattered by its score there: what counts is the
+comparison on dev over fresh seeds, and on other data. A discovery has one search more, in a space of objectives.
 """
 
 from __future__ import annotations

@@ -121,13 +121,13 @@ def test_features_that_were_interrupted_go_on(captions: Path, network: Path, tmp
         extract_features(splits, made, tmp_path / "cut", made.record, batch=3, report=interrupt)
     assert not (tmp_path / "cut" / "all_ims.npy").exists()
     extract_features(splits, made, tmp_path / "cut", made.record, batch=3, report=interrupt)
-    assert done == [3, 6, 7]
+    assert done == [3, 3, 6, 7]  # the last batch is made again, which a loss of power may leave as zeros
     files = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == files
     for name in files:
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     extract_features(splits, made, tmp_path / "cut", made.record, batch=3, report=interrupt)
-    assert done == [3, 6, 7], "what is done is not made again"
+    assert done == [3, 3, 6, 7], "what is done is not made again"
     with pytest.raises(DataError, match=r"features.json: got preprocessing .* but expected .*, as was begun"):
         extract_features(splits, made, tmp_path / "cut", {"preprocessing": "other"}, batch=3)
 

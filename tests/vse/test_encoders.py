@@ -119,8 +119,8 @@ def permuted(given: Tensor | Tokens, order: Tensor) -> Tensor | Tokens:
 
 
 def test_every_encoder_is_here() -> None:
-    assert {case.split(",")[0] for case in IMAGES} == set(IMAGE_ENCODERS) - {"hugging_face"}
-    assert {case.split(",")[0] for case in TEXTS} == set(TEXT_ENCODERS)
+    assert {case.split(",")[0] for case in IMAGES} == set(IMAGE_ENCODERS) - {"hugging_face", "open_clip"}
+    assert {case.split(",")[0] for case in TEXTS} == set(TEXT_ENCODERS) - {"open_clip"}
 
 
 @pytest.mark.parametrize("case", CASES)

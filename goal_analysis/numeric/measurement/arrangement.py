@@ -1,7 +1,7 @@
 """The unit vectors with prescribed similarities that a loss is given, and which of their pairs match.
 
-They are the rows of the similarities' Cholesky factor. On the plane of (s_p, s_n) *all* anchors with pairs of both
-kinds see the same two similarities: the derivatives are one triplet's weights times the number of anchors. Unit vectors
+They are the rows of the similarities' Cholesky factor. On the plane *all* anchors with pairs of both kinds see the same
+s_p and s_n: the derivatives are one triplet's weights times the number of anchors. Unit vectors
 reach 1 + s_p > 2·s_n² with one negative in one set, 1 + s_p > 2·|s_n| with two classes of two, and else everything.
 """
 

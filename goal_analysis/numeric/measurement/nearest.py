@@ -200,13 +200,6 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     """The losses by their distance from a measurement; of ties, first those with the fewest knobs, as they were given.
 
     Degenerate fits are left out; failed ones come last. Without weights, or without losses, it is a ValueError.
-
-    >>> from goal_analysis.numeric.measurement import measure
-    >>> from losses_catalog.info_nce import info_nce_loss
-    >>> def theirs(scores):
-    ...     return torch.nn.functional.cross_entropy(7 * scores, torch.arange(len(scores)), reduction="sum")
-    >>> nearest(measure(theirs, points=5), [info_nce_loss])[0]
-    Neighbour(1 × info_nce(tau=7), distance 0 on batches, rows as anchors; 0 on a triplet)
     """
     if not losses:
         raise ValueError("nearest: got no losses but expected at least one to compare with")
@@ -231,10 +224,9 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     known = [n for n in known if n.problem or not n.degenerate]
     others = [n for n in exact[len(close) :] if not (n.problem or n.degenerate or any(_tie(n, o) for o in known))]
     shown, of_proxies = [*known, *others], measurement.inputs is Inputs.PROXIES
-    tied = [replace(n, ties=tuple(o.loss.name for o in shown if o is not n and _tie(n, o))) for n in shown]
     given = {loss.name: place for place, loss in enumerate(losses)}
     groups: list[list[Neighbour]] = []
-    for n in sorted(tied, key=_rank):
+    for n in sorted(shown, key=_rank):
         first = groups[-1][0] if groups else n
         as_near = _rank(n)[:2] == _rank(first)[:2] and n.best <= (1 + AS_NEAR * (n.best < NEAR)) * first.best + TIE
         groups[-1:] = [*groups[-1:], [n]] if not groups or not as_near else [[*groups[-1], n]]
@@ -242,7 +234,8 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
     def fewest_knobs(n: Neighbour) -> tuple:
         return len(n.settings), n.loss.proxies != of_proxies, given.get(n.loss.name, len(given))
 
-    return tuple(n for group in groups for n in sorted(group, key=fewest_knobs))
+    ordered = [n for group in groups for n in sorted(group, key=fewest_knobs)]
+    return tuple(replace(n, ties=tuple(o.loss.name for o in ordered if o is not n and _tie(n, o))) for n in ordered)
 
 
 def _rank(n: Neighbour) -> tuple:

@@ -162,6 +162,11 @@ class _Decided(ast.NodeTransformer):
         node.values = open_ or node.values[-1:]
         return self.generic_visit(node) if len(node.values) > 1 else node.values[0]
 
+    def visit_keyword(self, node: ast.keyword) -> Any:
+        if isinstance(node.value, ast.Name) and node.value.id.isupper() and node.value.id in self.known:
+            node.value = ast.Constant(self.known[node.value.id])
+        return self.generic_visit(node)
+
     def visit_Assign(self, node: ast.Assign) -> Any:
         unread = ast.unparse(node.targets[0]) in (*self.unread, ast.unparse(node.value))
         self.changed |= unread

@@ -27,7 +27,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch import pairs_frame, triplets_frame
 from goal_analysis.pictures.charts import Chart, training_chart
-from goal_analysis.pictures.run_frames import Records, log_frame
+from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.gallery import Gallery, LoadData, Shown, gallery, pixels
@@ -103,18 +103,13 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
     best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
     first = baseline if baseline in best else next(iter(best), "")  # where the baseline has no result
     rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
-    logs = [
-        Records(group.label, run.experiment.seed, [{"kind": "epoch", **one} for one in run.epochs])
-        for group in groups
-        for run in group.runs
-    ]
     return OnData(
         name=groups[0].data.name,
         fingerprint=groups[0].data.fingerprint,
         groups=tuple(groups),
         comparison=compare(rsum, first) if best else None,
         means={label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()},
-        training=training_chart(log_frame(logs, "epoch")),
+        training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
         galleries=galleries,
         queries=next((one.queries for _, one in galleries if isinstance(one, Gallery)), None),
     )

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from goal_analysis.pictures.run_frames import Records
 from goal_analysis.vse.folder import run_folder as on_disk
 from goal_analysis.vse.folder.run_folder import RunData, RunError, RunRecord
 from goal_analysis.vse.loop.experiment import Experiment
-from goal_analysis.vse.retrieval.metrics import RECALLS
 
+RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")  # what a run measures after every epoch
 
 
@@ -47,6 +48,14 @@ class Group:
     def data(self) -> RunData:
         """What they were trained on."""
         return self.runs[0].record.data
+
+    @property
+    def records(self) -> tuple[Records, ...]:
+        """The logs of the epochs so far, under the label."""
+        return tuple(
+            Records(self.label, run.experiment.seed, [{"kind": "epoch", **record} for record in run.epochs])
+            for run in self.runs
+        )
 
     @property
     def finished(self) -> tuple[Run, ...]:

@@ -77,10 +77,6 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
 
     A hyperparameter is a number, whose domain is ``(0, inf)`` if it is positive and else the reals, or a table. A
     formula that is not understood is a `FormulaError` with the place; an unknown key, name or value is a ValueError.
-
-    >>> loss = loss_from_mapping("nca", {"formula": "softplus(tau*gap)/tau", "hyperparameters": {"tau": 10}})
-    >>> loss.expression(), loss.hyperparameters[0].domain
-    (softplus(tau*(s_n - s_p))/tau, Interval.open(0, oo))
     """
     table = Table(mapping, f"loss {name!r}", ("formula", "terms", *_SIDES, "hyperparameters", *_KINDS))
     hyperparameters, symbols = _hyperparameters(table)

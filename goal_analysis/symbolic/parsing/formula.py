@@ -304,8 +304,10 @@ def _pointed_at(text: str, start: int, end: int) -> str:
     window_end = min(line_end, line_start + WINDOW)
     before = "..." if line_start > 0 and text[line_start - 1] not in "\n\r" else ""
     after = "..." if window_end < line_end else ""
-    shown = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.replace("\t", " "))
-    line = "".join(shown)[line_start:window_end]
+    shown = (
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[line_start:window_end].replace("\t", " ")
+    )
+    line = "".join(shown)
     offset = len(before) + _columns(line[: start - line_start])
     carets = max(_columns(line[start - line_start : end - line_start]), 1)
     return f"  {before}{line}{after}\n  {' ' * offset}{'^' * carets}"

@@ -22,11 +22,6 @@ class Answers:
     """Right answers: a caption's own image, and the ``judged`` pairs. Where another caption of an image has the same
     words, whatever their case, ``equal`` says if it is right (``positives``), neither (``masked``) or wrong
     (``negatives``).
-
-    >>> answers = Answers.of(["a dog", "a cat", "A dog"], np.array([0, 0, 1]), "positives")
-    >>> answers.right(slice(0, 2)).int()
-    tensor([[1, 1, 1],
-            [1, 0, 1]], dtype=torch.int32)
     """
 
     image_of: Int64[np.ndarray, " captions"]

@@ -100,11 +100,7 @@ class Images(Protocol):
 @dataclass(frozen=True, eq=False)
 class ArrayImages(Images):
     """Images in an array, one a row, or in what gives rows as an array does: floating numbers, or uint8 from 0 to 255,
-    which becomes 0 to 1; another kind is a `DataError`. Messages name the ``source``.
-
-    >>> ArrayImages(np.array([[0, 51], [255, 0]], np.uint8)).batch(np.array([1, 0]))
-    tensor([[1.0000, 0.0000],
-            [0.0000, 0.2000]])
+    which becomes 0 to 1; another kind is a `DataError`.
     """
 
     array: Any

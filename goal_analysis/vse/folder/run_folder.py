@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import pandas as pd
 from annotated_types import MaxLen, MinLen
 
 from goal_analysis.declarations import read_value
@@ -148,6 +147,8 @@ class Log:
 
     def _write_table(self) -> None:
         rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
+        import pandas as pd
+
         table = pd.DataFrame(rows).drop(columns="kind", errors="ignore")
         write_whole(self._folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
 

@@ -145,11 +145,7 @@ def train(
 
 
 def parameter_names(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters by the names that `ParameterGroup` matches, those of the encoders from ``image`` or ``text`` on.
-
-    >>> list(parameter_names(nn.ModuleDict({"text": nn.ModuleDict({"local": nn.Linear(2, 2)})})))
-    ['text.weight', 'text.bias']
-    """
+    """The parameters by the names that `ParameterGroup` matches, of encoders from ``image`` or ``text`` on."""
     return {_PREFIX.sub(r"\1.", name): parameter for name, parameter in model.named_parameters()}
 
 

@@ -86,10 +86,6 @@ def pad(rows: Sequence[Sequence[int]]) -> Tokens:
 class Vocabulary:
     """A tokenizer of whole words: word k has the number k + 2, after padding and unknown. ``document_frequencies`` say
     for each word in how many of the captions it was seen.
-
-    >>> vocabulary = Vocabulary.built_on(["a dog", "a cat", "a dog runs"], min_count=2)
-    >>> vocabulary.words, vocabulary.document_frequencies
-    (('a', 'dog'), (3, 2))
     """
 
     words: tuple[str, ...]

@@ -276,25 +276,40 @@ def number(value: float) -> str:
 
 
 def _lines(p: Program, texts: list[str], letter: str) -> tuple[list[str], list[str]]:
+    """The lines that compute a program, and the texts of its outputs. Inputs that three steps read are read in the
+    program's order: autograd adds their gradients in that, and sums differ by it.
+    """
     uses = Counter([*p.outputs, *(i for s in p.steps for i in s.operands)])
     lines: list[str] = []
+    reads = [{i} if uses[i] > 2 else set() for i in range(len(p.inputs))]  # of a text, of such inputs
+    waiting: list[int] = []  # what no line has yet
+
+    def line(text: str) -> str:
+        lines.append(f"{letter}{len(lines) + 1} = {text}")
+        return lines[-1].partition(" ")[0]
 
     def named(text: str) -> str:
         if text.replace(".", "").replace("-", "").replace("_", "").isalnum():
             return text
-        lines.append(f"{letter}{len(lines) + 1} = {text}")
-        return lines[-1].partition(" ")[0]
+        for place in waiting:
+            texts[place] = line(texts[place]) if reads[place] else texts[place]
+        waiting.clear()
+        return line(text)
 
     for place, s in enumerate(p.steps, len(p.inputs)):
         if s.constant is not None:
             texts.append(number(float(s.constant)))
+            reads.append(set())
             continue
+        waiting[:] = [one for one in waiting if one not in s.operands]
         operands = [texts[i] for i in s.operands]
         if s.operation in ("step", "logsumexp"):
             operands = [named(text) for text in operands]
         text = _written(s.operation, operands)
         is_long = len(text) > LONG_VALUE or (uses[place] > 1 and place not in p.outputs)
         texts.append(named(text) if is_long else text)
+        reads.append(set() if is_long else set().union(*(reads[i] for i in s.operands)))
+        waiting += [] if is_long else [place]
     return lines, [texts[i] for i in p.outputs]
 
 

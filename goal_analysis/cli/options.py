@@ -52,7 +52,7 @@ KNOWN = (
 DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what they are imported as
 
 _REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
-WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
+WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
 Text = str | None

@@ -156,7 +156,7 @@ class Search:
         while self.samples and epoch < self.base.training.epochs:
             pairs = [(t.intermediate_values[epoch], t.value) for t in whole if epoch in t.intermediate_values]
             correlations = pd.DataFrame(pairs, columns=["rung", "end"]).corr("spearman", min_periods=3)
-            found.append(Rung(epoch, float(correlations.loc["rung", "end"]), len(pairs)))
+            found.append(Rung(epoch, float(correlations.to_numpy()[0, 1]), len(pairs)))
             epoch *= REDUCTION
         return found
 

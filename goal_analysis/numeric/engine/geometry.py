@@ -43,7 +43,7 @@ class Geometry:
         sizes = (None, None)
         if similarity in DISTANCES:
             sizes = (e.square().sum(1).to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
-        return cls(x, y, similarity, *sizes, known)
+        return cls(x, y, similarity, *sizes, known=known)
 
     @property
     def unit(self) -> bool:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ class Look:
         return self.total.log() if self.shift is None else self.total.log() + self.shift
 
     @property
-    def divisor(self) -> Tensor | float:
+    def divisor(self) -> Any:
         """What the mining weight of a negative is divided by, but for its exponential."""
         if self.kind == "exponential":
             every = self.there is None and self.term.negatives.pool != "both ends"

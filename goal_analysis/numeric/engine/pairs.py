@@ -150,9 +150,9 @@ class Pairs:
     @cached_property
     def matching(self) -> Tensor:
         """Where pairs match in the flattened matrix of scores, perhaps more than once."""
-        rows = self.shape[0]
-        every = self.complete or self.members is None  # slots that hold none repeat one of their anchor's
-        return self.places[:rows].flatten() if every else self.places[:rows][self.members[:rows]]
+        rows, members = self.shape[0], None if self.complete else self.members
+        places = self.places[:rows]  # slots that hold none repeat one of their anchor's
+        return places.flatten() if members is None else places[members[:rows]]
 
     def read(self, s: Tensor) -> Tensor:
         """The scores of the positives, from the whole matrix; of a diagonal alone of the shape ``(anchors,)``."""

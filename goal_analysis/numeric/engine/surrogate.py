@@ -46,7 +46,7 @@ def quick_surrogate(
     def at_once() -> Tensor:
         with without_autocast(x):
             made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach()), unit), pairs)
-        return Prescribed.apply(x, y, *made)
+        return prescribed(x, y, *made)
 
     small = is_small(functions, similarity, rows, columns)
     if not small and (not tileable(functions) or (few(functions) and similarity != "dot")):
@@ -58,7 +58,7 @@ def quick_surrogate(
         return at_once() if fits(functions) and rows > 1 and columns > 1 else None
     with torch.no_grad(), without_autocast(x):
         made = tiled(functions, Geometry.of(similarity, *factors(x, y), unit), pairs, rank=rank)
-    return Prescribed.apply(x, y, *made)
+    return prescribed(x, y, *made)
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
@@ -123,26 +123,24 @@ class Prescribed(torch.autograd.Function):
         """Keep what the backward pass needs."""
         return value.clone()
 
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """As always, but for torch's look at the signature of `forward`, which takes longer than a small batch."""
-        transformed = torch._C._are_functorch_transforms_active()
-        return super().apply(*args) if transformed else super(torch.autograd.Function, cls).apply(*args)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keep what the backward pass needs."""
         x, y, to_x, to_y, _ = inputs
         ctx.save_for_backward(to_x, to_y, x, y)
-        same = to_x.dtype == x.dtype and (y is None or y.dtype == x.dtype)
-        ctx.dtypes = None if same else (x.dtype, x.dtype if y is None else y.dtype)
+        ctx.dtypes = x.dtype, x.dtype if y is None else y.dtype
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        of_x, of_y, *_ = ctx.saved_tensors
-        if upstream.is_cuda or float(upstream) != 1:  # which saves a gradient's memory again
-            of_x, of_y = upstream * of_x, None if of_y is None else upstream * of_y
-        if ctx.dtypes is not None:
-            of_x, of_y = of_x.to(ctx.dtypes[0]), None if of_y is None else of_y.to(ctx.dtypes[1])
+        one = not upstream.is_cuda and float(upstream) == 1  # which saves a gradient's memory again
+        made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
+        of_x, of_y = (g if g is None else (g if one else upstream * g).to(dtype) for g, dtype in made)
         return differentiable_once(ctx, of_x, of_y, None, None, None)
+
+
+def prescribed(*given: Any) -> Tensor:
+    """`Prescribed.apply` without torch's look at the signature of `forward`, which takes longer than a small batch."""
+    transformed = torch._C._are_functorch_transforms_active()
+    apply: Any = Prescribed if transformed else super(torch.autograd.Function, Prescribed)
+    return apply.apply(*given)

@@ -148,11 +148,7 @@ def json_text(value: Any) -> str:
 
 
 def json_value(value: Any) -> Any:
-    """The value that a JSON file gives back: lists for tuples, text for keys.
-
-    >>> json_value({"shape": (2, 3)})
-    {'shape': [2, 3]}
-    """
+    """The value that a JSON file gives back: lists for tuples, text for keys."""
     return json.loads(json_text(value))
 
 

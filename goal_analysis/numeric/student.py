@@ -73,9 +73,5 @@ def adjusted_for(scores: np.ndarray, freedom: np.ndarray | int) -> np.ndarray:
 
 
 def bounds(counts: np.ndarray, freedom: np.ndarray | int) -> np.ndarray:
-    """The magnitude of Student's t beyond which a row is called, by the number of rows that it is adjusted for.
-
-    >>> bounds(np.array([1, 20]), 4)
-    array([2.776445, 6.758253])
-    """
+    """The magnitude of Student's t beyond which a row is called, by the number of rows that it is adjusted for."""
     return np.vectorize(quantile, otypes=[float])((1 - LEVEL) / counts, freedom)

@@ -93,11 +93,7 @@ class Scale:
 
 
 def top_of(values: ArrayLike) -> tuple[float, bool]:
-    """The largest size that is shown of these numbers, and whether larger ones are clipped, as near a pole.
-
-    >>> top_of([*[1.0] * 199, 50.0, np.inf]), top_of([1.0, -2.0]), top_of([])
-    ((1.0, True), (2.0, False), (0.0, False))
-    """
+    """The largest size that is shown of these numbers, and whether larger ones are clipped, as near a pole."""
     sizes = np.abs(np.asarray(values, dtype=float).ravel())
     sizes = sizes[np.isfinite(sizes)]
     if not len(sizes):

@@ -17,17 +17,11 @@ from goal_analysis.symbolic.objective import Objective
 
 @dataclass(frozen=True)
 class Mining:
-    """How the pairs of an anchor are aggregated.
-
-    Args:
-        positives: the aggregator of the positives; None for that of the objective, or without one the hardest.
-        negatives: the aggregator of the negatives; None likewise.
-        selection: which negatives are aggregated; None for all.
-    """
+    """How the pairs of an anchor are aggregated; None for the objective's own way, or without one the hardest."""
 
     positives: Aggregator | None
     negatives: Aggregator | None
-    selection: Any = None
+    selection: Any = None  # of the negatives that are aggregated; None for all
 
 
 def hardest() -> Mining:

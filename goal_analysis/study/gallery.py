@@ -138,11 +138,7 @@ def _item(one: Shown, image: bool) -> str | np.ndarray:
 
 
 def near_miss(words: str, right: str, lead: float) -> str:
-    """What is said of a wrong one that is before the right one.
-
-    >>> near_miss("a red circle", "a red square", 0.02)
-    '0.02 above the right one, 2 of whose 3 words it has'
-    """
+    """What is said of a wrong one before the right one: by how much, and how many of its words it shares."""
     its_own, wanted = ({word.strip(".,").lower() for word in text.split()} for text in (words, right))
     return f"{lead:.2f} above the right one, {len(its_own & wanted)} of whose {len(wanted)} words it has"
 

@@ -39,11 +39,7 @@ class Similarity:
 
     @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:
-        """Where weights are tried and drawn: the whole range, or a stretch of 8 of a range without an end.
-
-        >>> COSINE.window, Similarity("log_ratio", "log p/q", -sp.oo, sp.oo).window
-        ((-1, 1), (-4, 4))
-        """
+        """Where weights are tried and drawn: the whole range, or a stretch of 8 of a range without an end."""
         low, high = self.opposite, self.identical
         if not low.is_finite and not high.is_finite:
             return sp.Integer(-4), sp.Integer(4)

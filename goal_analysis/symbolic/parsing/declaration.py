@@ -72,8 +72,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
     count_n and of further aggregates, and the sides, each an aggregator's name or a table of ``aggregator``, ``inner``,
     ``pool`` and perhaps ``temperature``. The table ``named`` holds such tables of the further aggregates. Inner
     functions read s_p on the side of the positives, and s_n, or s_n with the own s_p, everywhere else. ``total`` is a
-    formula of the sum of an anchor's values of ``outer``. What a pair carries is y_p of a positive and y_n of another
-    pair.
+    formula of the sum of an anchor's values of ``outer``. What pairs carry is y_p and y_n.
 
     A hyperparameter is a number, whose domain is ``(0, inf)`` if it is positive and else the reals, or a table. A
     formula that is not understood is a `FormulaError` with the place; an unknown key, name or value is a ValueError.

@@ -53,11 +53,7 @@ class Limit:
     over: Literal["cut", "refuse"] = "cut"
 
     def cut(self, caption: str) -> str:
-        """The caption as far as the limit allows.
-
-        >>> Limit(words=3, characters=8).cut("a dog runs along the beach")
-        'a dog ru'
-        """
+        """The caption as far as the limit allows."""
         if self.words is not None and len(caption) > self.words:
             words = caption.split()
             caption = " ".join(words[: self.words]) if len(words) > self.words else caption

@@ -52,11 +52,7 @@ Pictures = Float[Tensor, "images channels height width"]
 
 
 def unit(x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows dim"]:
-    """The rows over their lengths; zero stays zero.
-
-    >>> unit(torch.tensor([[3.0, 4.0]]))
-    tensor([[0.6000, 0.8000]])
-    """
+    """The rows over their lengths; zero stays zero."""
     return nn.functional.normalize(x, dim=-1)
 
 

@@ -76,7 +76,8 @@ def features_batches(directory: str | Path, split: str, batches: int = 3, images
     """Two views of the features of some images as unit embeddings, one row a caption where captions exist.
 
     A view of a row is the mean of its regions, or its features, with random weights, through one random linear map of
-    features standardised over the batch. ``directory`` has the VSE++ layout; errors name the file and the row. At most ``batches`` of at least two ``images`` are spread over the split.
+    features standardised over the batch. ``directory`` has the VSE++ layout; errors name the file and the row. At most
+    ``batches`` of at least two ``images`` are spread over the split.
     """
     file = Path(directory) / f"{split}_ims.npy"
     if not file.is_file():

@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from goal_analysis.numeric.student import FEWEST
 from goal_analysis.study.comparison import Comparison, compare, markdown_table
 from goal_analysis.study.driver import best_rsum
 from goal_analysis.vse.folder.run_folder import read_run
@@ -54,12 +55,17 @@ def cell(compared: Comparison, name: str) -> str:
 def text(studies: Sequence[Path]) -> Iterator[str]:
     """The tables."""
     found: dict[str, Runs] = {}
+    chosen: dict[str, str] = {}
     for study in studies:
         of, chosen = runs(study)
         found |= of
         yield from (f"## What was chosen in `{study.name}`", "")
         yield from markdown_table([("objective", "chosen, learning rate"), *sorted(chosen.items())])
         yield ""
+    short = [data for data, of in found.items() if min(map(len, of.values())) < FEWEST or len(of) < len(chosen)]
+    if short:
+        yield from (f"Left out, for not all have {FEWEST} seeds there: {', '.join(short)}.", "")
+    found = {data: of for data, of in found.items() if data not in short}
     for baseline in BASELINES:
         compared: Mapping[str, Comparison] = {data: compare(of, baseline) for data, of in found.items()}
         names = list(dict.fromkeys(name for of in compared.values() for name in of.table["objective"]))

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from goal_analysis.vse.data import reading
 from goal_analysis.vse.data.split import DataError, RetrievalData, Rows, Split, statistics
 from goal_analysis.vse.folder.run_folder import LOG
+from goal_analysis.vse.loop import batches
 from goal_analysis.vse.loop.batches import ReadByWorkers, pictures_by_workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -57,7 +57,7 @@ class Pictures:
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "PIECE", 4)
+    monkeypatch.setattr(batches, "PIECE", 4)
 
 
 def test_pictures_are_the_same_and_read_elsewhere(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ AssignmentsOption = Annotated[
 
 def refuse(problem: object) -> NoReturn:
     """End with the exit code of a command that was not understood."""
-    said = shown(str(problem))
+    said = f"{problem.filename}: {problem.strerror}" if isinstance(problem, OSError) and problem.filename else problem
+    said = shown(str(said))
     typer.echo(f"{said}\n{NEEDS_VALUE}" if "unknown name" in said else said, err=True)
     raise typer.Exit(2)
 
@@ -269,7 +270,7 @@ def losses(own: Path | None = None) -> tuple[ga.Objective, ...]:
         return catalog
     try:
         read = losses_from_mapping(read_toml(read_text(str(own))))
-    except (OSError, ValueError, TypeError) as problem:
+    except (ValueError, TypeError) as problem:
         raise ValueError(f"{own}: {problem}") from problem
     known = {loss.name for loss in catalog}
     for loss in read:

@@ -134,7 +134,7 @@ def studied(study: Path, data: Sequence[str]) -> Iterator[World]:
             continue
         objectives = (BASELINE, *sorted(set(rows.index) - {BASELINE}))
         gains = rows["difference"].fillna(0.0).reindex(objectives).to_numpy()
-        (runs,) = (study / "comparison" / name).glob(f"{folder_name(BASELINE)}_trial_*")
+        (runs,) = (study / "comparison" / name).glob(folder_name(f"{BASELINE} trial ") + "*")
         training = json.loads((runs / "seed-0" / "run.json").read_text())["experiment"]["training"]
         batch, captions = training["batch_size"], training["captions_per_image"]
         found = properties(load(one).train, runs, batch, captions)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
@@ -156,5 +157,23 @@ def of_words() -> Callable:
         features = has @ mixing + 0.1 * rng.normal(size=(images, dim))
         said = (" ".join(w for w, h in zip(words, row, strict=True) if h) for row in has for _ in range(captions))
         return features.astype(np.float32), tuple(said)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def folder_of_words(of_words: Callable, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Makes files with such features of so many images to train with, and of 12 of dev, five captions each."""
+    import numpy as np
+
+    def make(train: int) -> Path:
+        where = tmp_path_factory.mktemp("data") / "small"
+        where.mkdir()
+        for split, images, seed in (("train", train, 1), ("dev", 12, 2)):
+            features, captions = of_words(images, seed, captions=5)
+            np.save(where / f"{split}_ims.npy", features)
+            (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
+            (where / f"{split}_ids.txt").write_text("\n".join(map(str, range(images))) + "\n")
+        return where
 
     return make

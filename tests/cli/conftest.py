@@ -12,22 +12,14 @@ from collections.abc import Callable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 
 @pytest.fixture(scope="session")
-def folder(of_words, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(folder_of_words) -> Path:
     """Features that depend on the words of five captions each, as files."""
-    where = tmp_path_factory.mktemp("data") / "small"
-    where.mkdir()
-    for split, images, seed in (("train", 40, 1), ("dev", 12, 2)):
-        features, captions = of_words(images, seed, captions=5)
-        np.save(where / f"{split}_ims.npy", features)
-        (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-        (where / f"{split}_ids.txt").write_text("\n".join(map(str, range(images))) + "\n")
-    return where
+    return folder_of_words(40)
 
 
 def called(words: Sequence[str]) -> subprocess.Popen:

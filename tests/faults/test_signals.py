@@ -3,7 +3,6 @@
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import goal_analysis.study.report
@@ -32,14 +31,8 @@ TRAINING = {
 
 
 @pytest.fixture(scope="module")
-def data(of_words, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("data") / "small"
-    where.mkdir()
-    for split, images, seed in (("train", 40, 1), ("dev", 12, 2)):
-        features, captions = of_words(images, seed, captions=5)
-        np.save(where / f"{split}_ims.npy", features)
-        (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-    return where
+def data(folder_of_words) -> Path:
+    return folder_of_words(40)
 
 
 def lasting(folder: Path) -> dict[str, bytes]:

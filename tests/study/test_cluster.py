@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from threading import Thread
 
-import numpy as np
 import pytest
 
 from goal_analysis.api.objectives import text_of, value_of
@@ -24,15 +23,8 @@ OBJECTIVES = ("info_nce(tau=12)", "vse_pp")
 
 
 @pytest.fixture(scope="module")
-def data(of_words, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("data") / "small"
-    where.mkdir()
-    for split, images, seed in (("train", 200, 1), ("dev", 12, 2)):
-        features, captions = of_words(images, seed, captions=5)
-        np.save(where / f"{split}_ims.npy", features)
-        (where / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-        (where / f"{split}_ids.txt").write_text("\n".join(map(str, range(images))) + "\n")
-    return where
+def data(folder_of_words) -> Path:
+    return folder_of_words(200)
 
 
 @pytest.fixture

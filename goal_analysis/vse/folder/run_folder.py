@@ -146,9 +146,9 @@ class Log:
             self._write_table()
 
     def _write_table(self) -> None:
-        rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
         import pandas as pd
 
+        rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
         table = pd.DataFrame(rows).drop(columns="kind", errors="ignore")
         write_whole(self._folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
 

@@ -241,10 +241,7 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
-    if "learned" in table:
-        fields["learned"] = table.read("learned", str | list[str])
-    if "direction" in table:
-        fields["direction"] = direction_of(table.text("direction"))
+    fields |= {"learned": table.read("learned", str | list[str], None), "direction": table.text("direction", None)}
     numbers = {name: float(settings.number(name)) for name in settings}
     if "objective" in table:
         for key in ("triplet", "pair", "mining"):

@@ -256,7 +256,8 @@ class Objective(Displayed):
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
         learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
-            positive is moved by its logarithm. Text is read too, with ``+`` between several.
+            positive is moved by its logarithm. Text is read too, with ``+`` between several. Each has the gradient of
+            the loss; ``"tau:loss"`` that of the loss without prescribed pair weights, ``"tau:none"`` none: it stays.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
         grouped: what makes one score of the several proxies of a class, an aggregator such as ``MAX``; their columns
             stand side by side. None for one proxy a class.
@@ -392,23 +393,28 @@ class Objective(Displayed):
         return all(term.is_loss for term in self.terms)
 
     @property
-    def most_learned(self) -> dict[Hyperparameter, float]:
-        """The hyperparameters that training moves, and the most that each becomes."""
+    def most_learned(self) -> dict[Hyperparameter, tuple[float, str]]:
+        """The hyperparameters that training moves, in their order: the most that each becomes, and ``loss``, ``none``
+        or nothing, which prescribes its gradient.
+        """
         known, found = {h.name: h for h in self.hyperparameters}, {}
         for text in self.learned:
-            name, bounded, most = text.partition("<=")
+            before, colon, by = text.partition(":")
+            name, bounded, most = before.partition("<=")
             where = f"{self.owner}: learned"
             if name not in known or known[name] in found:
                 expected = f"one of {one_of(known, name)}, each once" if known else "none: it has no hyperparameters"
                 raise ValueError(f"{where}: got {name!r} but expected {expected}")
+            if colon and by not in ("loss", "none"):
+                raise ValueError(f"{where}: got {text} but expected {name}, {name}:loss or {name}:none")
             h = known[name]
             try:
-                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end)
+                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end), by
             except ValueError as problem:
                 raise ValueError(f"{where}: {problem}") from None
-            if found[h] < h.default:
+            if found[h][0] < h.default:
                 raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
-        return found
+        return {h: found[h] for h in self.hyperparameters if h in found}
 
     @property
     def reads_carried(self) -> bool:
@@ -434,7 +440,7 @@ class Objective(Displayed):
         used = used_symbols(terms, given["relative"], given.get("grouped", self.grouped))
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
         names = {h.name for h in given["hyperparameters"]}
-        given.setdefault("learned", tuple(one for one in self.learned if one.partition("<=")[0] in names))
+        given.setdefault("learned", tuple(one for one in self.learned if re.split("[<:]", one)[0] in names))
         return replace(self, terms=tuple(terms), **given)
 
     @property

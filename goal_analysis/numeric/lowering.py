@@ -6,7 +6,6 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any
 
 import mpmath
@@ -126,7 +125,8 @@ def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
 def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
     shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
     kind = np.result_type(*inputs) if inputs else np.float64
-    return tuple(np.broadcast_to(np.asarray(x, dtype=kind), shape) for x in outputs)
+    arrays = (np.asarray(x, dtype=kind) for x in outputs)
+    return tuple(x if x.shape == shape else np.broadcast_to(x, shape) for x in arrays)
 
 
 NUMPY: Table = {
@@ -147,11 +147,10 @@ NUMPY: Table = {
     "erf": np.vectorize(math.erf, otypes=[float]),
     "hinge": lambda x: np.maximum(x, 0),
     "step": lambda x: np.heaviside(x, 0.5),
-    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.logaddexp(0, x),
-    "logsumexp": lambda *xs: reduce(np.logaddexp, xs),
+    "logsumexp": lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs)),
     "inputs": _numpy_inputs,
     "spread": _numpy_spread,
 }
-"""NumPy arrays. ``inputs`` is done to all inputs first, ``spread`` to all outputs last; a constant may stay a float.
-NumPy does not warn of what is not finite where a `function` runs them."""
+"""NumPy arrays. ``inputs`` is done to all inputs first, ``spread`` to all outputs last; a constant may stay a float."""

@@ -76,7 +76,7 @@ def parse_objective(
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
         given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
-        return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
+        return _with_fields(replace(loss_from_mapping("formula", given), name=" ".join(text.split())), fields)
     match = LINE.fullmatch(text)
     if match is None:
         here = called(text, [loss.name for loss in parts.losses], parts.classes)

@@ -20,7 +20,7 @@ import sympy as sp
 from goal_analysis.declarations import number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
+from goal_analysis.symbolic.language.hyperparameter import RESERVED, Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import (
     CARRIED,
     carried_by,
@@ -342,14 +342,14 @@ class Objective(Displayed):
             check_symbols(term.total, {total} | declared, f"{where}.total")
         for what, (_, s, side) in term._both.items():
             self._check_side(term, side, s, f"{where}.{what}")
-        taken = {str(symbol) for symbol in {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared}
+        taken = {*RESERVED, *(h.name for h in self.hyperparameters)}
         for one in term.named:
             if not one.name.isidentifier() or one.name in taken:
                 raise ValueError(f"{where}.named: got the name {one.name!r} but expected a free identifier")
             if one.side.aggregator.enumerates or one.side.weight is not None or one.side.selection is not None:
                 raise ValueError(
-                    f"{where}.named.{one.name}: got {one.side!r} but expected an aggregate of all pairs, such as "
-                    "MEAN(s_n)"
+                    f"{where}.named.{one.name}: got {one.side.aggregator.name} but expected an aggregate of all pairs, "
+                    "such as MEAN(s_n)"
                 )
             if one.symbol not in getattr(term.outer, "free_symbols", ()):
                 raise ValueError(f"{where}.named: got {one.name} but expected aggregates that Φ reads")

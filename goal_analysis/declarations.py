@@ -60,7 +60,7 @@ def text_of_file(path: Path) -> str:
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors begin with a mark
     except UnicodeDecodeError as problem:
         raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
 

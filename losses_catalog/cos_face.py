@@ -22,7 +22,7 @@ scale, margin = (h.symbol for h in hyperparameters)
 
 cos_face_loss = Objective(
     name="cos_face",
-    title="CosFace, large margin cosine loss",
+    title="CosFace, large margin cosine loss (AM-Softmax)",
     terms=(Term(outer=softplus(gap), positives=EACH(scale * (s_p - margin)), negatives=LOGSUMEXP(scale * s_n)),),
     hyperparameters=hyperparameters,
     reference=("wang2018cosface",),

@@ -24,7 +24,7 @@ scale, strength = (h.symbol for h in hyperparameters)
 
 hardness_weighted_info_nce_loss = Objective(
     name="hardness_weighted_info_nce",
-    title="Hardness-weighted InfoNCE",
+    title="Hardness-weighted InfoNCE (LLaVE)",
     terms=(
         Term(
             outer=softplus(gap),

@@ -24,7 +24,7 @@ alpha, beta, lam = (h.symbol for h in hyperparameters)
 
 multi_similarity_loss = Objective(
     name="multi_similarity",
-    title="Multi-similarity loss",
+    title="Multi-similarity loss (MS loss)",
     terms=(
         Term(outer=softplus(-x_p) / alpha, positives=SOFTMIN(alpha * (s_p - lam))),
         Term(outer=softplus(x_n) / beta, negatives=LOGSUMEXP(beta * (s_n - lam))),

@@ -15,6 +15,7 @@ import numpy as np
 import sympy as sp
 
 import goal_analysis as ga
+from generating.at_once import over_cores
 from generating.catalog_formulas import block, to_latex
 from generating.catalog_index import gallery_page, table_page
 from generating.catalog_pictures import KINDS, kinds_of
@@ -80,18 +81,24 @@ class Entry:
         return {True: "yes", False: "no", None: "open"}[self.verdict.integrable]
 
 
-def catalog_pages(losses: Iterable[ga.Objective] = catalog, near: Near = neighbours) -> dict[str, str]:
+def catalog_pages(losses: Iterable[ga.Objective] = catalog, near: Near | None = None) -> dict[str, str]:
     """The page of every loss, the gallery and the table, by their paths.
 
     Args:
         losses: of which pages are made.
-        near: what finds the nearest losses; it takes the longest of all.
+        near: what finds the nearest losses; by default `neighbours`, which takes the longest of all, over all cores.
     """
     entries = [entry_of(loss) for loss in losses]
-    found = {f"catalog/{entry.name}.md": loss_text(entry, near(entry.loss, catalog)) for entry in entries}
+    of_all = [entry.loss for entry in entries]
+    nearest = over_cores(_neighbours, of_all) if near is None else [near(loss, catalog) for loss in of_all]
+    found = {f"catalog/{e.name}.md": loss_text(e, near) for e, near in zip(entries, nearest, strict=True)}
     found["catalog/index.md"] = gallery_page(entries)
     found["catalog/table.md"] = table_page(entries)
     return found
+
+
+def _neighbours(loss: ga.Objective) -> list[dict[str, Any]]:
+    return neighbours(loss, catalog)
 
 
 def entry_of(loss: ga.Objective) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import goal_analysis as ga
+from generating.at_once import over_cores
 from goal_analysis.files import write_whole
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.cosine_frames import OF_COSINES, flow_frame, trajectories_frame
@@ -53,11 +55,18 @@ def draw_catalog(folder: Path, losses: Iterable[ga.Objective]) -> None:
         folder: where the pages of the losses are.
         losses: which.
     """
-    for loss in losses:
-        for kind in kinds_of(loss):
-            path = folder / f"{loss.name}-{kind}.png"
-            if not path.exists():
-                write_whole(path, _png(figure_of(loss, kind)))
+    lacking = [loss for loss in losses if any(not path.exists() for path in _files(folder, loss).values())]
+    over_cores(partial(_draw, folder), lacking)
+
+
+def _files(folder: Path, loss: ga.Objective) -> dict[str, Path]:
+    return {kind: folder / f"{loss.name}-{kind}.png" for kind in kinds_of(loss)}
+
+
+def _draw(folder: Path, loss: ga.Objective) -> None:
+    for kind, path in _files(folder, loss).items():
+        if not path.exists():
+            write_whole(path, _png(figure_of(loss, kind)))
 
 
 def figure_of(loss: ga.Objective, kind: str) -> Figure:

@@ -8,7 +8,6 @@ from generating.api_pages import api_pages
 from generating.catalog_pages import Near, catalog_pages
 from generating.catalog_pictures import draw_catalog
 from generating.command_line_page import command_line_page
-from generating.neighbours import neighbours
 from generating.notebook_pages import notebook_pages
 from generating.results_pages import results_pages
 from goal_analysis.files import write_whole
@@ -17,11 +16,11 @@ from losses_catalog import catalog
 ROOT = Path(__file__).parents[2]
 
 
-def pages(near: Near = neighbours) -> dict[str, str]:
+def pages(near: Near | None = None) -> dict[str, str]:
     """The text of every generated page, by its path below ``generated/``.
 
     Args:
-        near: what finds the nearest losses of a loss.
+        near: what finds the nearest losses of a loss, see `catalog_pages`.
     """
     return {
         **catalog_pages(near=near),

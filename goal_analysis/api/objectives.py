@@ -87,7 +87,7 @@ def _reader(given: Any, known: Parts) -> Callable[[Mapping[str, Any]], Objective
             return loss.with_settings
     from goal_analysis.recombination.text import from_toml, parse_objective
 
-    if "\n" in given:
+    if "\n" in given and re.search(r"(?<![<>])=|^\s*\[", given):  # lines and formulas may be broken too
         return from_toml(given, known).with_settings
     if given.endswith(".toml"):
         text = text_of_file(Path(given))

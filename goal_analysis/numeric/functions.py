@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,18 +23,10 @@ from goal_analysis.numeric.lowering import NUMPY
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_at_the_ends, safely_differentiated
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.primitives import count_n, count_p, s_n, s_p, total, undetach, x_n, x_p, y_n, y_p
-from goal_analysis.symbolic.language.similarity import (
-    RelativeSimilarity,
-    Similarity,
-    least_positive,
-    other_negative,
-    other_positive,
-)
+from goal_analysis.symbolic.language.similarity import READ, RelativeSimilarity, Similarity, other_positive
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
-
-READ = (s_p, s_n, other_positive, other_negative, least_positive)
-"""What contributions and memberships of relative similarities read, in this order."""
 
 GRID = 33
 """Similarities at which the bound of an inner function is read."""
@@ -45,32 +38,23 @@ def functions_of(objective: Objective) -> Functions:
     return _functions(objective, tuple(objective.values().items()))
 
 
-def functions_with(objective: Objective, learned: tuple[Tensor, ...]) -> Functions:
-    """The same for the dense way, differentiable by the ``learned`` hyperparameters, in their order."""
+def functions_with(objective: Objective, learned: Mapping[Hyperparameter, Tensor]) -> Functions:
+    """The same for the dense way, differentiable by those ``learned`` hyperparameters that the objective learns."""
     symbols = {h.symbol for h in objective.most_learned}
     values = tuple((symbol, symbol if symbol in symbols else value) for symbol, value in objective.values().items())
-    return _with(_functions(objective, values), learned)
+    return _with(_functions(objective, values), tuple(learned[h] for h in objective.most_learned))
 
 
 def _with(part: Any, learned: tuple[Tensor, ...]) -> Any:
     if isinstance(part, Formula):
         return replace(part, learned=learned)
-    if isinstance(part, _Scaled):
-        return AGGREGATORS[part.name](*(_with(parameter, learned)() for parameter in part.parameters))
+    if isinstance(part, partial):  # an aggregator whose parameters are learned
+        return part.func(*(_with(parameter, learned)() for parameter in part.args))
     if isinstance(part, tuple):
         return tuple(_with(one, learned) for one in part)
     if isinstance(part, Functions | TermFunctions | SideFunctions | Relative):
         return replace(part, **{f.name: _with(getattr(part, f.name), learned) for f in fields(part)})
     return part
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """An aggregator whose parameters are learned."""
-
-    name: str
-    parameters: tuple[Formula, ...]
-    enumerates: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -118,7 +102,8 @@ def _term(term: Term, objective: Objective, values: Values) -> TermFunctions:
     similarity, relative = objective.similarity, objective.relative
     if not term.plain:
         return _general_term(term, similarity, values)
-    pull, push = (_of_triplet(weight, similarity, values) for weight in term.triplet_weights)
+    of_triplet = (undetach(weight.xreplace({x_p: s_p, x_n: s_n})) for weight in term.triplet_weights)
+    pull, push = (formula(safe_at_the_ends(weight, similarity, values), (s_p, s_n), values) for weight in of_triplet)
     of_p, of_n = term.positives, term.negatives
     apart = ends = False
     if of_p is not None and of_n is not None:
@@ -162,12 +147,6 @@ def _general_term(term: Term, similarity: Similarity, values: Values) -> TermFun
     )
 
 
-def _of_triplet(weight: sp.Expr, similarity: Similarity, values: Values) -> Formula:
-    of_similarities = weight.xreplace({x_p: s_p, x_n: s_n})
-    safe = safe_at_the_ends(undetach(of_similarities), similarity, values)
-    return formula(safe, (s_p, s_n), values)
-
-
 def _side(
     side: Side, variable: sp.Symbol, similarity: Similarity, relative: tuple[RelativeSimilarity, ...], values: Values
 ) -> SideFunctions:
@@ -205,7 +184,7 @@ def on_tensors(aggregator: Aggregator, values: Values) -> OnTensors | Any:
             "same on tensors besides"
         )
     if any(s == value and p.has(s) for s, value in values for p in aggregator.parameters):
-        return _Scaled(aggregator.name, tuple(formula(p, (), values) for p in aggregator.parameters))
+        return partial(AGGREGATORS[aggregator.name], *(formula(p, (), values) for p in aggregator.parameters))
     return AGGREGATORS[aggregator.name](*(float(p.subs(dict(values))) for p in aggregator.parameters))
 
 

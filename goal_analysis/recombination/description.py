@@ -148,13 +148,15 @@ class Description:
     @property
     def pages(self) -> tuple[Page, ...]:
         """What `goal_analysis.symbolic.typesetting.pages` write."""
+        learned = ", ".join(self.objective.learned).replace(":none", " (stays)")
+        learned = learned.replace(":loss", " (moved by the loss without prescribed pair weights)")
         rows = [
             Row("mining", "mining", self.mining),
             Row("direction", "direction", self.direction),
             Row("reduction", "reduction", self.objective.reduction.words),
             Row("anchors", "anchors", self.objective.anchors.value),
             *(Row(name, name, value) for name, value in self.settings.items()),
-            *((Row("learned", "learned", ", ".join(self.objective.learned)),) if self.objective.learned else ()),
+            *((Row("learned", "learned", learned),) if learned else ()),
             *((Row("grouped", "proxies", self.objective.grouped.name),) if self.objective.grouped else ()),
             *((Row("carried", "pairs carry", ONE_TRIPLET),) if self.objective.reads_carried else ()),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from goal_analysis.recombination.description import Description
 from goal_analysis.recombination.recombine import refusal
 from goal_analysis.recombination.verdict import along_similarity, loss_of, verdict, verdict_on_scores
 from goal_analysis.symbolic.analysis.integrability import Integrability
+from goal_analysis.symbolic.language.hyperparameter import Hyperparameter
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 from goal_analysis.symbolic.objective import Objective
 
@@ -257,7 +258,7 @@ class GradientObjective(nn.Module):
         """The objective with other fields of its value, ``refuse_nonfinite`` or ``match``, and the same parameters."""
         refuse, match = (changes.pop(name, getattr(self, name)) for name in ("refuse_nonfinite", "match"))
         found = GradientObjective(replace(self.objective, **changes), refuse, match)
-        if self.learned is not None and found.learned is not None and found.learned.most == self.learned.most:
+        if self.learned is not None and found.learned is not None and found.objective.learned == self.objective.learned:
             for name, parameter in self.learned.named_parameters():
                 found.learned.register_parameter(name, parameter)
         return found
@@ -392,50 +393,64 @@ class Learned(nn.Module):
     """The learned hyperparameters as parameters: ``log_tau`` of a tau that is always positive, else b; kept in domain.
 
     Their gradient is ∂L/∂tau, of the declared loss with its stops, or of the loss that prescribed weights are the
-    gradient of; where there is none, that is a ValueError.
+    gradient of; where there is none, that is a ValueError, but for what `Objective.learned` prescribes.
     """
 
     def __init__(self, objective: Objective) -> None:
         super().__init__()
-        bare = all(side.selection is None for term in objective.terms for side in term.sides)
-        of = objective if objective.is_loss and bare else loss_of(objective)
-        if of is None or of.learned != objective.learned:
-            raise ValueError(
-                f"{objective.owner}: learned: got {', '.join(objective.learned)} but expected none: no loss is known "
-                "that reads it and has these weights, and nothing else says how it is to move; a factor of the scores "
-                "can be a parameter of yours, see from_scores"
-            )
-        self.most, self.loss, self.ranks = objective.most_learned, safe_loss(of), 1
-        for h in self.most:
+        self.most, self.ranks, self.moved = objective.most_learned, 1, moving_losses(objective)
+        for h, (_, by) in self.most.items():
             value = math.log(h.default) if h.symbol.is_positive else float(h.default)
             name = f"log_{h.name}" if h.symbol.is_positive else h.name
-            self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+            self.register_parameter(name, nn.Parameter(torch.tensor(value), requires_grad=by != "none"))
 
-    def numbers(self, parameters: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+    def numbers(self, parameters: Iterable[Tensor] | None = None) -> dict[Hyperparameter, Tensor]:
         """The hyperparameters as they are now, or of parameters in their place; one out of bounds is moved there."""
-        found = []
-        for x, (h, high) in zip(parameters or self.parameters(), self.most.items(), strict=True):
+        found = {}
+        for x, (h, (high, _)) in zip(parameters or self.parameters(), self.most.items(), strict=True):
             low = float(h.domain.start)
             if h.symbol.is_positive:
                 low, high = math.log(low) if low else -math.inf, math.log(high)
             if not low <= float(x.detach()) <= high:
                 x.data.clamp_(low, high)
-            found.append(x.exp() if h.symbol.is_positive else x)
-        return tuple(found)
+            found[h] = x.exp() if h.symbol.is_positive else x
+        return found
 
     @property
     def values(self) -> dict[str, float]:
         """The hyperparameters as they are now, by name."""
-        with torch.no_grad():
-            return {h.name: float(number) for h, number in zip(self.most, self.numbers(), strict=True)}
+        return {h.name: number.item() for h, number in self.numbers().items()}
 
     def surrogate(self, scores: Float[Tensor, "rows columns"], matches: Matches, ranks: int = 1) -> Float[Tensor, ""]:
-        """Zero, whose gradient by every parameter is that of the loss of a batch, over how many ranks add it up."""
-        leaves = [x.detach().clone().requires_grad_() for x in self.parameters()]
-        with torch.enable_grad():
-            value = loss(functions_with(self.loss, self.numbers(leaves)), scores.detach(), *matches.tables)
-        gradients = torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
-        result = scores.new_zeros(())
-        for x, g in zip(self.parameters(), gradients, strict=True):
-            result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(x))
+        """Zero, whose gradient by every parameter is that of its loss of a batch, over how many ranks add it up."""
+        result, parameters = scores.new_zeros(()), dict(zip(self.most, self.parameters(), strict=True))
+        for of, moved in self.moved.items():
+            leaves = {h: x.detach().clone().requires_grad_() for h, x in parameters.items()}
+            with torch.enable_grad():
+                value = loss(functions_with(of, self.numbers(leaves.values())), scores.detach(), *matches.tables)
+            wanted = [leaves[h] for h in moved]
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
+            for x, g in zip(map(parameters.get, moved), gradients, strict=True):
+                result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(g))
         return result
+
+
+def moving_losses(objective: Objective) -> dict[Objective, list[Hyperparameter]]:
+    """The losses whose gradients move what is learned, and what each moves; a ValueError where none is known."""
+    found: dict[Objective, list[Hyperparameter]] = {}
+    for h, (_, by) in objective.most_learned.items():
+        own = objective
+        if by == "none":
+            continue
+        if by:
+            bare = [term.with_sides(lambda side, _: replace(side, weight=None)) for term in objective.terms]
+            own = objective.of_terms(bare, relative=())
+        selected = any(side.selection is not None for term in own.terms for side in term.sides)
+        of = own if own.is_loss and (by or not selected) else loss_of(own)
+        if of is None or h not in of.most_learned:
+            given = f"{objective.owner}: learned: got {h.name}{':loss' * bool(by)}"
+            other = "" if by else f"{h.name}:loss, moved by the loss without prescribed pair weights, or "
+            none = "but no loss is known that reads it and has these weights"
+            raise ValueError(f"{given}, {none}; expected {other}{h.name}:none, which stays")
+        found.setdefault(safe_loss(of), []).append(h)
+    return found

@@ -76,7 +76,7 @@ def parse_objective(
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
         given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
-        return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
+        return _with_fields(replace(loss_from_mapping("formula", given), name=" ".join(text.split())), fields)
     match = LINE.fullmatch(text)
     if match is None:
         here = called(text, [loss.name for loss in parts.losses], parts.classes)
@@ -241,10 +241,7 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
-    if "learned" in table:
-        fields["learned"] = table.read("learned", str | list[str])
-    if "direction" in table:
-        fields["direction"] = direction_of(table.text("direction"))
+    fields |= {"learned": table.read("learned", str | list[str], None), "direction": table.text("direction", None)}
     numbers = {name: float(settings.number(name)) for name in settings}
     if "objective" in table:
         for key in ("triplet", "pair", "mining"):

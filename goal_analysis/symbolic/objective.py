@@ -20,7 +20,7 @@ import sympy as sp
 from goal_analysis.declarations import number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
-from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
+from goal_analysis.symbolic.language.hyperparameter import RESERVED, Hyperparameter, resolve
 from goal_analysis.symbolic.language.primitives import (
     CARRIED,
     carried_by,
@@ -256,7 +256,8 @@ class Objective(Displayed):
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
         learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
-            positive is moved by its logarithm. Text is read too, with ``+`` between several.
+            positive is moved by its logarithm. Text is read too, with ``+`` between several. Each has the gradient of
+            the loss; ``"tau:loss"`` that of the loss without prescribed pair weights, ``"tau:none"`` none: it stays.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
         grouped: what makes one score of the several proxies of a class, an aggregator such as ``MAX``; their columns
             stand side by side. None for one proxy a class.
@@ -341,14 +342,14 @@ class Objective(Displayed):
             check_symbols(term.total, {total} | declared, f"{where}.total")
         for what, (_, s, side) in term._both.items():
             self._check_side(term, side, s, f"{where}.{what}")
-        taken = {str(symbol) for symbol in {x_p, x_n, s_p, s_n, y_p, y_n, count_p, count_n} | declared}
+        taken = {*RESERVED, *(h.name for h in self.hyperparameters)}
         for one in term.named:
             if not one.name.isidentifier() or one.name in taken:
                 raise ValueError(f"{where}.named: got the name {one.name!r} but expected a free identifier")
             if one.side.aggregator.enumerates or one.side.weight is not None or one.side.selection is not None:
                 raise ValueError(
-                    f"{where}.named.{one.name}: got {one.side!r} but expected an aggregate of all pairs, such as "
-                    "MEAN(s_n)"
+                    f"{where}.named.{one.name}: got {one.side.aggregator.name} but expected an aggregate of all pairs, "
+                    "such as MEAN(s_n)"
                 )
             if one.symbol not in getattr(term.outer, "free_symbols", ()):
                 raise ValueError(f"{where}.named: got {one.name} but expected aggregates that Φ reads")
@@ -392,23 +393,28 @@ class Objective(Displayed):
         return all(term.is_loss for term in self.terms)
 
     @property
-    def most_learned(self) -> dict[Hyperparameter, float]:
-        """The hyperparameters that training moves, and the most that each becomes."""
+    def most_learned(self) -> dict[Hyperparameter, tuple[float, str]]:
+        """The hyperparameters that training moves, in their order: the most that each becomes, and ``loss``, ``none``
+        or nothing, which prescribes its gradient.
+        """
         known, found = {h.name: h for h in self.hyperparameters}, {}
         for text in self.learned:
-            name, bounded, most = text.partition("<=")
+            before, colon, by = text.partition(":")
+            name, bounded, most = before.partition("<=")
             where = f"{self.owner}: learned"
             if name not in known or known[name] in found:
                 expected = f"one of {one_of(known, name)}, each once" if known else "none: it has no hyperparameters"
                 raise ValueError(f"{where}: got {name!r} but expected {expected}")
+            if colon and by not in ("loss", "none"):
+                raise ValueError(f"{where}: got {text} but expected {name}, {name}:loss or {name}:none")
             h = known[name]
             try:
-                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end)
+                found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end), by
             except ValueError as problem:
                 raise ValueError(f"{where}: {problem}") from None
-            if found[h] < h.default:
+            if found[h][0] < h.default:
                 raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
-        return found
+        return {h: found[h] for h in self.hyperparameters if h in found}
 
     @property
     def reads_carried(self) -> bool:
@@ -434,7 +440,7 @@ class Objective(Displayed):
         used = used_symbols(terms, given["relative"], given.get("grouped", self.grouped))
         given["hyperparameters"] = tuple(h for h in given["hyperparameters"] if h.symbol in used)
         names = {h.name for h in given["hyperparameters"]}
-        given.setdefault("learned", tuple(one for one in self.learned if one.partition("<=")[0] in names))
+        given.setdefault("learned", tuple(one for one in self.learned if re.split("[<:]", one)[0] in names))
         return replace(self, terms=tuple(terms), **given)
 
     @property

@@ -1,6 +1,7 @@
 """The generated pages: every command with every option, every public module once."""
 
 import doctest
+import math
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from goal_analysis.cli import app
 pytest.importorskip("docutils", reason="the pages are made with the docs extra")
 
 from generating import catalog_formulas, catalog_pages, docstrings
+from generating.at_once import over_cores
 from generating.docstrings import with_literal_blocks
 from generating.mathml import formula
 
@@ -58,3 +60,10 @@ def test_the_examples_of_what_generates_the_pages_are_right(module):
     found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert found.attempted
     assert not found.failed
+
+
+def test_work_over_cores_is_in_order_and_its_errors_are_raised(monkeypatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert over_cores(math.sqrt, [4.0, 9.0, 16.0]) == [2, 3, 4]
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+        over_cores(math.sqrt, [4.0, -1.0])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import goal_analysis as ga
-from goal_analysis.api.objectives import parts_with
+from goal_analysis.api.objectives import parts_with, text_of
 from goal_analysis.numeric.functions import loss_value
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.export import export
@@ -104,11 +104,106 @@ def test_where_gradients_are_stopped_the_declared_loss_moves_it() -> None:
     assert stopped.isfinite()
 
 
-def test_weights_of_no_loss_are_refused() -> None:
+def test_weights_of_no_loss_prescribe_nothing() -> None:
     with pytest.raises(
-        ValueError, match="objective 'nca/linear': learned: got tau but expected none: no loss is known"
+        ValueError, match=r"learned: got tau, but no loss is known .* expected tau:loss, .* or tau:none"
     ):
         ga.objective("nca(learned=tau)/linear")
+    with pytest.raises(ValueError, match=r"got tau:loss, but no loss is known .* expected tau:none, which stays"):
+        ga.objective("nca(learned=tau:loss)/linear@semi_hard:0.2")
+
+
+def nca_by_hand(log_tau: Tensor, s: Tensor) -> Tensor:
+    """The loss of nca's triplet weight alone: of every row and column the hardest triplet of pairs of one text each."""
+    others = s - torch.diag(torch.full((len(s),), torch.inf, dtype=s.dtype))
+    gaps = torch.cat((others.amax(1) - s.diagonal(), others.amax(0) - s.diagonal()))
+    return (torch.nn.functional.softplus(log_tau.exp() * gaps) / log_tau.exp()).mean()
+
+
+def test_a_prescribed_gradient_is_that_of_the_loss_without_prescribed_pair_weights() -> None:
+    x, y = embeddings()
+    learning, fixed = ga.objective("nca(learned=tau:loss)/linear"), ga.objective("nca/linear")
+    (parameter,) = learning.parameters()
+    found = torch.autograd.grad(3 * learning(x, y), (x, y, parameter))
+    for mine, theirs in zip(found[:2], torch.autograd.grad(3 * fixed(x, y), (x, y)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+    log_tau = parameter.detach().clone().requires_grad_()
+    (expected,) = torch.autograd.grad(3 * nca_by_hand(log_tau, (x @ y.T).detach()), log_tau)
+    torch.testing.assert_close(found[2], expected, rtol=1e-5, atol=1e-7)
+    (wrong,) = torch.autograd.grad(nca_by_hand(log_tau, (x @ y.T).detach()), log_tau)
+    assert not torch.allclose(found[2], wrong, rtol=1e-2)
+
+
+def weighted_info_nce_by_hand(scale: Tensor, strength: Tensor, s: Tensor) -> Tensor:
+    """Hardness weighting as it ships: what hardness adds is a constant for autograd, for a learned scale too."""
+    off = ~torch.eye(len(s), dtype=torch.bool)
+    return torch.nn.functional.cross_entropy(scale * s + strength * s.detach() * off, torch.arange(len(s)))
+
+
+@pytest.mark.parametrize("by", ["", ":loss"])
+def test_a_learned_scale_beside_stopped_gradients_moves_as_autograd_moves_it(by: str) -> None:
+    x, y = embeddings()
+    text = f"hardness_weighted_info_nce(learned=scale{by}+strength{by})"
+    learning = ga.objective(text)
+    found = torch.autograd.grad(learning(x, y), (x, *learning.parameters()))
+    a = x.detach().clone().requires_grad_()
+    logs = [parameter.detach().clone().requires_grad_() for parameter in learning.parameters()]
+    scale, strength = logs[0].exp(), logs[1]  # a strength may be zero, so that it moves by itself
+    expected = torch.autograd.grad(weighted_info_nce_by_hand(scale, strength, a @ y.detach().T), (a, *logs))
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_pair_weights_are_prescribed_and_the_declared_loss_moves_the_scale() -> None:
+    x, y = embeddings()
+    learning = ga.objective("hardness_weighted_info_nce(learned=scale:loss)/linear")
+    (parameter,) = learning.parameters()
+    (found,) = torch.autograd.grad(learning(x, y), parameter)
+    log_scale = parameter.detach().clone().requires_grad_()
+    by_hand = weighted_info_nce_by_hand(log_scale.exp(), torch.tensor(9.0), (x @ y.T).detach())
+    torch.testing.assert_close(found, torch.autograd.grad(by_hand, log_scale)[0], rtol=1e-5, atol=1e-7)
+
+
+def test_what_stays_has_no_gradient_and_is_kept() -> None:
+    x, y = embeddings()
+    held = ga.objective("nca(learned=tau<=100:none)/linear")
+    (parameter,) = held.parameters()
+    held(x, y).backward()
+    assert parameter.grad is None
+    assert not parameter.requires_grad
+    with torch.no_grad():
+        parameter.fill_(math.log(20))  # a schedule of one's own
+    assert held.learned is not None
+    assert held.learned.values == pytest.approx({"tau": 20})
+    expected = torch.autograd.grad(ga.objective("nca(tau=20)/linear")(x, y), x)[0]
+    torch.testing.assert_close(torch.autograd.grad(held(x, y), x)[0], expected, rtol=1e-5, atol=1e-7)
+    other = ga.objective("nca(learned=tau<=100:none)/linear")
+    other.load_state_dict(held.state_dict())
+    assert other.learned is not None
+    assert other.learned.values == held.learned.values
+
+
+def test_the_order_in_which_they_are_named_does_not_matter() -> None:
+    x, y = embeddings()
+    one, other = (ga.objective(f"siglip(learned={text})") for text in ("scale+bias", "bias+scale"))
+    for mine, theirs in zip(
+        torch.autograd.grad(one(x, y), (x, *one.parameters())),
+        torch.autograd.grad(other(x, y), (x, *other.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("said", ["tau:loss", "tau<=100:loss", "tau:none"])
+def test_what_is_prescribed_is_said(said: str) -> None:
+    value = ga.objective(f"nca(learned={said})/linear")
+    assert {"loss": "without prescribed pair weights", "none": "(stays)"}[said.partition(":")[2]] in str(
+        value.describe()
+    )
+    assert from_toml(to_toml(value.objective, parts_with()), parts_with()) == value.objective
+    assert ga.objective(text_of(value)).objective == value.objective
+    toml = f'triplet = "nca"\npair = "linear"\nlearned = ["{said}"]\n'
+    assert ga.objective(toml).objective == value.objective
 
 
 def test_clip_is_said_in_a_line() -> None:
@@ -162,6 +257,9 @@ def test_lines_tables_and_values_say_the_same(learned: tuple[str, ...]) -> None:
         ("nothing", "learned: got 'nothing' but expected one of tau, each once"),
         (("tau", "tau<=3"), "got 'tau' but expected one of tau, each once"),
         ("tau<=x", "learned: got 'x'"),
+        ("tau:los", "got tau:los but expected tau, tau:loss or tau:none"),
+        ("tau:", "got tau: but expected tau, tau:loss or tau:none"),
+        (("tau:none", "tau"), "got 'tau' but expected one of tau, each once"),
         ("tau<=-1", "tau: got -1"),
         ("tau<=2", "got tau<=2 but expected at least 10, where tau begins"),
     ],

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import goal_analysis as ga
 from goal_analysis.declarations import number_of, number_text
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
@@ -340,3 +341,11 @@ def test_a_wrong_document_is_refused_with_what_is_wrong(text: str, said: str) ->
 def test_what_is_no_finite_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="but expected a finite number"):
         number_of(text)
+
+
+def test_a_formula_may_be_broken_and_a_file_may_begin_with_a_mark(tmp_path) -> None:
+    assert ga.objective("hinge(s_n\n - s_p)").name == "hinge(s_n - s_p)"
+    assert ga.objective("vse_pp\n").name == "vse_pp"
+    file = tmp_path / "mine.toml"
+    file.write_text('objective = "circle"\n', "utf-8-sig")
+    assert ga.objective(file).name == "circle"

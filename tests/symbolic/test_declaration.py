@@ -268,6 +268,8 @@ formula = "s_n"; hyperparameters.h = 2 => loss 'mine': hyperparameters: got h, w
 formula = "h*s_n"; hyperparameters.h = true => hyperparameters: h: default: got True but expected a number
 formula = "h*s_n"; hyperparameters.h = "sqrt(2)" => expected a number or a fraction such as '1/3'
 formula = "h*s_n"; hyperparameters.h = nan => default: got nan but expected a number in (-inf, inf)
+terms = [{outer = "exp", positives = "each", named = {exp = "mean"}}] => named: got the name 'exp' but expected a free
+terms = [{outer = "z", positives = "each", named = {z = "each"}}] => named.z: got each but expected an aggregate of all
 formula = "h*s_n"; hyperparameters.h.domain = "(0, 1)" => h: default: got nothing but expected a number
 formula = "h*s_n"; hyperparameters.h = {default = 2, domain = "(0, 1)"} => expected a number in (0, 1)
 formula = "h*s_n"; hyperparameters.h = {default = 2, domain = 1} => h: domain: got 1 but expected text

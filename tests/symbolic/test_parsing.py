@@ -120,6 +120,8 @@ REFUSALS = {
     "'s_n'": ("'", "expected numbers, names, functions"),
     "lambda*s_n": ("lambda", "a word of Python's own, but expected another name, such as lambda_"),
     "s_n and s_p": ("s_n and s_p", "got 'and' or 'or' outside of a condition"),
+    "1 + (not s_p)": ("not s_p", "got 'not' outside of a condition"),
+    "s_n << 2": ("s_n << 2", "got a shift of bits"),
     "1 if s_n and s_p > 0 else 2": ("s_n", "expected comparisons"),
     "s_n > s_p": ("s_n > s_p", "got a comparison without if ... else"),
     "(s_n, s_p)": ("(s_n, s_p)", "got a list"),

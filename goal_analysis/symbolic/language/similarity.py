@@ -34,8 +34,7 @@ class Similarity:
     @property
     def region(self) -> dict[sp.Symbol, tuple[sp.Expr, sp.Expr]]:
         """Between which numbers, which may be infinite, the similarities lie: those of a triplet and of other pairs."""
-        read = (s_p, s_n, other_positive, other_negative, least_positive)
-        return dict.fromkeys(read, (self.opposite, self.identical))
+        return dict.fromkeys(READ, (self.opposite, self.identical))
 
     @property
     def window(self) -> tuple[sp.Expr, sp.Expr]:
@@ -61,6 +60,9 @@ other_negative = sp.Symbol("o_n", real=True)
 
 least_positive = sp.Symbol("l_p", real=True)
 """The smallest similarity of an anchor of the batch and its positive."""
+
+READ = (s_p, s_n, other_positive, other_negative, least_positive)
+"""What contributions and memberships of relative similarities read, in this order."""
 
 
 class Counting(Enum):

@@ -27,9 +27,9 @@ from goal_analysis.symbolic.language.primitives import (
     y_p,
 )
 from goal_analysis.symbolic.language.similarity import (
+    READ,
     Counting,
     RelativeSimilarity,
-    least_positive,
     other_negative,
     other_positive,
 )
@@ -47,7 +47,6 @@ _POOLS = {pool.name.lower(): pool for pool in Pool}
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in AGGREGATORS}
 _OTHERS = {"positive": other_positive, "negative": other_negative}
 _COUNTINGS = {counting.name.lower(): counting for counting in Counting}
-_RELATIVE = (s_p, s_n, other_positive, other_negative, least_positive)
 _WEIGHTS = {
     TripletWeight: ("triplet weight", {"formula": ("expression", (s_p, s_n))}),
     PairWeights: ("pair weights", {"positive": ("positive", (s_p,)), "negative": ("negative", (s_n,))}),
@@ -113,13 +112,12 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
         "similarity": loss.similarity.name,
         "anchors": loss.anchors.name.lower(),
         "reduction": loss.reduction.value,
-        "learned": list(loss.learned) or None,
+        "learned": list(loss.learned),
         "proxies": loss.proxies,
         "grouped": loss.grouped and _said_of_aggregator(loss.grouped),
         "note": loss.note,
     }
-    written = {key: value for key, value in mapping.items() if value is not None}
-    return _checked(f"loss {loss.name!r}", loss, written, lambda mapping: loss_from_mapping(loss.name, mapping))
+    return _checked(f"loss {loss.name!r}", loss, mapping, lambda said: loss_from_mapping(loss.name, said))
 
 
 def _term(table: Table, key: str, symbols: Symbols) -> Term:
@@ -176,10 +174,8 @@ def _said_of_side(side: Side) -> dict[str, Any]:
 
 
 def _said_of_aggregator(aggregator: Aggregator) -> dict[str, Any]:
-    return {
-        "aggregator": aggregator.name,
-        **dict(zip(("temperature",), map(plain, aggregator.parameters), strict=False)),
-    }
+    values = (aggregator.name, *map(plain, aggregator.parameters))
+    return dict(zip(("aggregator", "temperature"), values, strict=False))
 
 
 # --- weights -------------------------------------------------------------------------------------
@@ -218,13 +214,12 @@ def weight_to_mapping(weight: TripletWeight | PairWeights) -> dict[str, Any]:
         **_said_of_all(weight),
         "relative": {r.symbol.name: _said_of_relative(r) for r in getattr(weight, "relative", ())},
     }
-    written = {key: value for key, value in mapping.items() if value}
-    return _checked(f"weight {weight.name!r}", weight, written, lambda read: weight_from_mapping(type(weight), read))
+    return _checked(f"weight {weight.name!r}", weight, mapping, lambda said: weight_from_mapping(type(weight), said))
 
 
 def _relative(declared: Table, name: str, symbols: Symbols) -> RelativeSimilarity:
     known = ("contribution", "other", "member", "counting", "nonnegative")
-    table, reads = Table(declared[name], f"{declared.where}: {name}", known), {**symbols, **_by_name(*_RELATIVE)}
+    table, reads = Table(declared[name], f"{declared.where}: {name}", known), {**symbols, **_by_name(*READ)}
     return RelativeSimilarity(
         symbol=sp.Symbol(name, **{"nonnegative" if table.read("nonnegative", bool, False) else "real": True}),
         contribution=_formula(table, "contribution", reads),
@@ -321,7 +316,11 @@ def _plain_number(number: Any) -> Any:
 
 
 def _checked(whose: str, value: object, mapping: dict[str, Any], read: Callable[[Any], Any]) -> dict[str, Any]:
-    problem = f"{whose}: got what declarations cannot say"
+    """What a value is said by, without what is empty, once it reads back as the value."""
+    problem, mapping = (
+        f"{whose}: got what declarations cannot say",
+        {key: said for key, said in mapping.items() if said},
+    )
     try:
         read_back = read(mapping)
     except ValueError as error:

@@ -259,6 +259,8 @@ class _Walk(ast.NodeVisitor):
 _WORDS = {
     ast.Compare: "a comparison without if ... else",
     ast.BoolOp: "'and' or 'or' outside of a condition",
+    ast.UnaryOp: "'not' outside of a condition",
+    ast.BinOp: "a shift of bits",
     ast.Tuple: "a list",
     ast.Starred: "a star",
 }

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
+from goal_analysis.declarations import check_counts
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
 
@@ -56,8 +57,7 @@ class GradientCache(nn.Module):
         self, model: Callable[..., Any], chunk: int, select: Callable[[Any], Any] = lambda output: output
     ) -> None:
         super().__init__()
-        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-            raise ValueError(f"GradientCache: chunk: got {chunk!r} but expected a whole number from 1")
+        check_counts(chunk=chunk)
         self.model, self.chunk, self.select = model, chunk, select
         self._looked = False
 
@@ -103,7 +103,8 @@ class GradientCache(nn.Module):
         return found
 
     def _encode(self, *inputs: Any, **named: Any) -> Any:
-        inputs, named = tree_map(lambda leaf: leaf, (inputs, named))  # a model may write into the mappings it is given
+        # A model may write into what it is given, which is encoded again.
+        inputs, named = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (inputs, named))
         return self.select(self.model(*inputs, **named))
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from goal_analysis.declarations import check_counts
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.caching import random_state
 from goal_analysis.numeric.compilation import Compiled, compiled
@@ -85,7 +87,7 @@ class GradientProbe:
     probe's own. Under a gradient scaler the weights come multiplied by its scale; the shares do not.
 
     Args:
-        every: only steps divisible by this are recorded.
+        every: only steps divisible by this are recorded; a record costs about as much as a tenth of a step.
         anchors: of every score matrix only so many rows, chosen at random, are looked at; None for all.
         objective: T, P⁺ and P⁻ are recorded too, as this loss has them.
         settings: hyperparameters of ``objective`` that differ from their defaults.
@@ -108,17 +110,15 @@ class GradientProbe:
     def __init__(
         self,
         *,
-        every: int = 1,
+        every: int = 10,
         anchors: int | None = 64,
         objective: Decomposition | WeightField | None = None,
         settings: Mapping[str, float] | None = None,
         quantiles: Sequence[float] = QUANTILES,
-        path: Path | None = None,
+        path: str | Path | None = None,
         seed: int = 0,
     ) -> None:
-        for name, value in (("every", every), ("anchors", anchors)):
-            if value is not None and value < 1:
-                raise ValueError(f"GradientProbe: {name}: got {value} but expected at least 1")
+        check_counts(every=every, **({} if anchors is None else {"anchors": anchors}))
         if not quantiles or not all(0 <= level <= 1 for level in quantiles):
             raise ValueError(f"GradientProbe: quantiles: got {quantiles} but expected numbers from 0 to 1")
         self._every, self._anchors, self._levels, self._path = every, anchors, tuple(quantiles), path
@@ -179,12 +179,7 @@ class GradientProbe:
                 batch is looked at then.
         """
         objective = objective.objective if isinstance(objective.objective, nn.Module) else objective
-
-        def look(objective: Any, given: tuple, named: dict[str, Any], value: Tensor) -> None:
-            if value.requires_grad:
-                self._look(objective, *given, **named)
-
-        self._handles.append(objective.register_forward_hook(uncompiled(look), with_kwargs=True))
+        self._handles.append(objective.register_forward_hook(uncompiled(self._look), with_kwargs=True))
         return self
 
     def take(self) -> dict[str, float]:
@@ -196,11 +191,10 @@ class GradientProbe:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
         return _means(self._records)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the table whole or not at all: as JSON Lines where the path ends in .jsonl, and as CSV elsewhere."""
-        frame = self.frame()
-        lines = frame.to_json(orient="records", lines=True) if path.suffix == ".jsonl" else frame.to_csv(index=False)
-        write_whole(path, lines)
+        frame, jsonl = self.frame(), Path(path).suffix == ".jsonl"
+        write_whole(Path(path), frame.to_json(orient="records", lines=True) if jsonl else frame.to_csv(index=False))
 
     def _number(self, step: int | None = None) -> int:
         return next(number for number in (step, self.at, self._next_step) if number is not None)
@@ -220,25 +214,19 @@ class GradientProbe:
 
         return record
 
-    def _look(
-        self,
-        objective: Any,
-        image_embeddings: Tensor,
-        text_embeddings: Tensor,
-        image_ids: Tensor | None = None,
-        text_ids: Tensor | None = None,
-        carried: Tensor | None = None,
-        rank: Any = None,
-    ) -> None:
+    def _look(self, objective: Any, given: tuple, named: dict[str, Any], value: Tensor) -> None:
         """Look at a call of an objective that is followed; of a batch that several ranks share, at all of it."""
+        if not value.requires_grad:
+            return
         if self._number() % self._every == 0:
-            sides = [side for term in objective.objective.terms for side in term.sides]
-            generators = [getattr(side.selection, "generator", None) for side in sides]
-            restore = random_state(*(g for g in generators if g is not None))
-            with torch.no_grad(), torch.autocast(image_embeddings.device.type, enabled=False):
-                x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (image_embeddings, text_embeddings))
-                s = pairwise(objective.similarity, x, y)
-                matches = objective.matches(x, image_ids, text_ids, carried)
+            call = signature(objective.forward).bind(*given, **named)
+            call.apply_defaults()
+            x, y, *ids, carried, _ = call.args
+            selections = [side.selection for term in objective.objective.terms for side in term.sides]
+            restore = random_state(*(s.generator for s in selections if getattr(s, "generator", None) is not None))
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+                x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+                s, matches = pairwise(objective.similarity, x, y), objective.matches(x, *ids, carried)
                 w = objective.weight_matrix(s, matches)
             restore()
             self._recorder(self._number(), s, matches)(w)

@@ -18,7 +18,7 @@ from goal_analysis.declarations import check_counts
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.caching import random_state
 from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.numeric.engine.surrogate import uncompiled
+from goal_analysis.numeric.engine.surrogate import quick_surrogate, uncompiled
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -26,6 +26,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 QUANTILES = (0.1, 0.5, 0.9)  # of every distribution, by default
+SMALL = 1024  # columns, up to which products with a square matrix take less time than the dense way
 
 
 def statistics(
@@ -49,12 +50,8 @@ def statistics(
     scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (scores, gradient))
     size = gradient.abs()
     pulls, pushes = size * positives, size * negatives
-    spreads = {
-        "s_p": (scores, positives),
-        "s_n": (scores, negatives),
-        "w_p": (size, positives),
-        "w_n": (size, negatives),
-    }
+    of_pairs, sides = (("s", scores), ("w", size)), (("p", positives), ("n", negatives))
+    spreads = {f"{name}_{side}": (values, members) for name, values in of_pairs for side, members in sides}
     has_both = positives.any(1) & negatives.any(1)
     if factors is not None:
         least = scores.masked_fill(~positives, torch.inf).amin(1).masked_fill(~has_both, 0.0)
@@ -184,12 +181,17 @@ class GradientProbe:
 
     def take(self) -> dict[str, float]:
         """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
-        fresh, self._taken = self._records[self._taken :], len(self._records)
-        return {str(k): float(v) for k, v in _means(fresh).iloc[-1].dropna().items()} if fresh else {}
+        newest = [record for record in self._records[self._taken :] if record["step"] == self._records[-1]["step"]]
+        self._taken = len(self._records)
+        mean = pd.DataFrame(newest).mean().dropna()
+        return {"backwards": float(len(newest)), **{str(k): float(v) for k, v in mean.items()}} if newest else {}
 
     def frame(self) -> pd.DataFrame:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
-        return _means(self._records)
+        by_step = pd.DataFrame(self._records, columns=None if self._records else ["step"]).groupby("step", sort=True)
+        found = by_step.mean()
+        found.insert(0, "backwards", by_step.size())
+        return found.reset_index()
 
     def write(self, path: str | Path) -> None:
         """Write the table whole or not at all: as JSON Lines where the path ends in .jsonl, and as CSV elsewhere."""
@@ -224,10 +226,13 @@ class GradientProbe:
             x, y, *ids, carried, _ = call.args
             selections = [side.selection for term in objective.objective.terms for side in term.sides]
             restore = random_state(*(s.generator for s in selections if getattr(s, "generator", None) is not None))
-            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-                x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
-                s, matches = pairwise(objective.similarity, x, y), objective.matches(x, *ids, carried)
-                w = objective.weight_matrix(s, matches)
+            with torch.autocast(x.device.type, enabled=False):
+                x, y = (e.detach().to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+                s, matches, quick = pairwise(objective.similarity, x, y), objective.matches(x, *ids, carried), None
+                if len(y) <= SMALL and objective.functions.grouped is None and objective.match == Matches.of_image_ids:
+                    one = torch.eye(len(y), dtype=s.dtype, device=s.device)  # S is its product with this
+                    quick = quick_surrogate(objective.functions, "dot", s.requires_grad_(), one, *ids)
+            w = objective.weight_matrix(s, matches) if quick is None else torch.autograd.grad(quick, s)[0]
             restore()
             self._recorder(self._number(), s, matches)(w)
         self._next_step = self._number() + 1
@@ -243,10 +248,3 @@ def _factors(objective: Decomposition | WeightField, settings: Mapping[str, floa
         )
     values, factors = field.values(settings), field.factors
     return compiled([f.subs(values) for f in (factors.triplet, factors.positive, factors.negative)], [s_p, s_n])
-
-
-def _means(records: list[dict[str, float]]) -> pd.DataFrame:
-    by_step = pd.DataFrame(records, columns=None if records else ["step"]).groupby("step", sort=True)
-    result = by_step.mean()
-    result.insert(0, "backwards", by_step.size())
-    return result.reset_index()

@@ -137,8 +137,7 @@ def _rows(leaves: list[Any]) -> int:
     counts = [len(leaf) for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
     if not counts:
         raise ValueError("GradientCache: got inputs without a tensor that has rows but expected a batch")
-    others = sorted({count for count in counts if count not in (1, counts[0])})
-    if others:
+    if others := sorted({count for count in counts if count not in (1, counts[0])}):
         raise ValueError(
             f"GradientCache: got inputs of {counts[0]} and {others[0]} rows but expected as many; inputs that do not "
             "go together row by row take a cache each"

@@ -360,6 +360,8 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
 )
 def test_losses_that_cache_gradients_or_have_a_teacher(name: str, settings: dict, kind: Inputs, known) -> None:
     losses = pytest.importorskip("sentence_transformers.losses", reason="sentence-transformers is not installed")
+    if not hasattr(losses, name):
+        pytest.skip(f"this version of sentence-transformers has no {name}")
     found = measure(getattr(losses, name), points=5, settings=settings)
     assert found.shape.inputs is kind
     if known is None:

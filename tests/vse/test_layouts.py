@@ -251,7 +251,7 @@ def encoded(k: int) -> dict[str, Any]:
     return {"bytes": content.getvalue(), "path": None}
 
 
-TEXTS = datasets.List(datasets.Value("string"))
+TEXTS = getattr(datasets, "List", datasets.Sequence)(datasets.Value("string"))
 
 
 def dataset(captions: Any = TEXTS) -> datasets.Dataset:

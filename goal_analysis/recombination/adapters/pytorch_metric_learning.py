@@ -182,9 +182,8 @@ def _matches(
         every = Matches.of_labels(labels) if one_set else Matches.of_image_ids(labels, ref_labels)
     if indices is None:
         if every is None:
-            given = "neither labels nor indices_tuple" if labels is None else "labels without ref_labels"
-            expected = "one of them" if labels is None else "those of ref_emb too"
-            raise ValueError(f"got {given} but expected {expected}")
+            lacking = "labels or one" if labels is None else "the ref_labels of ref_emb beside labels"
+            raise ValueError(f"got no indices_tuple but expected {lacking}")
         return every
     if len(indices) not in (3, 4):
         raise ValueError(f"indices_tuple: got a tuple of {len(indices)} but expected triplets, of 3, or pairs, of 4")

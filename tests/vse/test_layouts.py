@@ -290,7 +290,7 @@ def test_a_dictionary_of_datasets_has_its_own_splits(tmp_path: Path) -> None:
     parts = datasets.DatasetDict({"train": of, "validation": of.select([2, 1])})
     parts.save_to_disk(tmp_path / "saved")
     try:
-        datasets.load_from_disk(tmp_path / "saved")
+        datasets.load_from_disk(str(tmp_path / "saved"))
     except ValueError as problem:
         pytest.skip(f"datasets 2.14 reads nothing of its own beside fsspec of today: {problem}")
     for source in (parts, tmp_path / "saved"):

@@ -83,6 +83,9 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
+    except TypeError as problem:  # commands refuse theirs
+        typer.echo(f"got typer {typer.__version__} beside this click ({problem}) but expected click<8.2", err=True)
+        sys.exit(2)
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more is written there at the end
         if isinstance(problem, BrokenPipeError):  # nobody reads on

@@ -135,6 +135,8 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except BrokenPipeError:  # nobody reads on
             raise
+        except KeyboardInterrupt:  # of which typer before 0.16 makes a 1
+            raise typer.Exit(INTERRUPTED) from None
         except ModuleNotFoundError as problem:
             if (line := line_for(problem.name)) is None:
                 raise

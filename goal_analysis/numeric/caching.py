@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
+from goal_analysis.declarations import check_counts
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
 
@@ -56,8 +57,7 @@ class GradientCache(nn.Module):
         self, model: Callable[..., Any], chunk: int, select: Callable[[Any], Any] = lambda output: output
     ) -> None:
         super().__init__()
-        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-            raise ValueError(f"GradientCache: chunk: got {chunk!r} but expected a whole number from 1")
+        check_counts(chunk=chunk)
         self.model, self.chunk, self.select = model, chunk, select
         self._looked = False
 
@@ -103,7 +103,8 @@ class GradientCache(nn.Module):
         return found
 
     def _encode(self, *inputs: Any, **named: Any) -> Any:
-        inputs, named = tree_map(lambda leaf: leaf, (inputs, named))  # a model may write into the mappings it is given
+        # A model may write into what it is given, which is encoded again.
+        inputs, named = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (inputs, named))
         return self.select(self.model(*inputs, **named))
 
     @contextmanager
@@ -136,8 +137,7 @@ def _rows(leaves: list[Any]) -> int:
     counts = [len(leaf) for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
     if not counts:
         raise ValueError("GradientCache: got inputs without a tensor that has rows but expected a batch")
-    others = sorted({count for count in counts if count not in (1, counts[0])})
-    if others:
+    if others := sorted({count for count in counts if count not in (1, counts[0])}):
         raise ValueError(
             f"GradientCache: got inputs of {counts[0]} and {others[0]} rows but expected as many; inputs that do not "
             "go together row by row take a cache each"

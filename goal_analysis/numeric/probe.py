@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from goal_analysis.declarations import check_counts
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.caching import random_state
 from goal_analysis.numeric.compilation import Compiled, compiled
-from goal_analysis.numeric.engine.surrogate import uncompiled
+from goal_analysis.numeric.engine.surrogate import quick_surrogate, uncompiled
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores as pairwise
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -24,6 +26,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.weight import WeightField
 
 QUANTILES = (0.1, 0.5, 0.9)  # of every distribution, by default
+SMALL = 1024  # columns, up to which products with a square matrix take less time than the dense way
 
 
 def statistics(
@@ -47,12 +50,8 @@ def statistics(
     scores, gradient = (t if t.dtype == torch.float64 else t.float() for t in (scores, gradient))
     size = gradient.abs()
     pulls, pushes = size * positives, size * negatives
-    spreads = {
-        "s_p": (scores, positives),
-        "s_n": (scores, negatives),
-        "w_p": (size, positives),
-        "w_n": (size, negatives),
-    }
+    of_pairs, sides = (("s", scores), ("w", size)), (("p", positives), ("n", negatives))
+    spreads = {f"{name}_{side}": (values, members) for name, values in of_pairs for side, members in sides}
     has_both = positives.any(1) & negatives.any(1)
     if factors is not None:
         least = scores.masked_fill(~positives, torch.inf).amin(1).masked_fill(~has_both, 0.0)
@@ -85,7 +84,7 @@ class GradientProbe:
     probe's own. Under a gradient scaler the weights come multiplied by its scale; the shares do not.
 
     Args:
-        every: only steps divisible by this are recorded.
+        every: only steps divisible by this are recorded; a record costs about as much as a tenth of a step.
         anchors: of every score matrix only so many rows, chosen at random, are looked at; None for all.
         objective: T, P⁺ and P⁻ are recorded too, as this loss has them.
         settings: hyperparameters of ``objective`` that differ from their defaults.
@@ -108,17 +107,15 @@ class GradientProbe:
     def __init__(
         self,
         *,
-        every: int = 1,
+        every: int = 10,
         anchors: int | None = 64,
         objective: Decomposition | WeightField | None = None,
         settings: Mapping[str, float] | None = None,
         quantiles: Sequence[float] = QUANTILES,
-        path: Path | None = None,
+        path: str | Path | None = None,
         seed: int = 0,
     ) -> None:
-        for name, value in (("every", every), ("anchors", anchors)):
-            if value is not None and value < 1:
-                raise ValueError(f"GradientProbe: {name}: got {value} but expected at least 1")
+        check_counts(every=every, **({} if anchors is None else {"anchors": anchors}))
         if not quantiles or not all(0 <= level <= 1 for level in quantiles):
             raise ValueError(f"GradientProbe: quantiles: got {quantiles} but expected numbers from 0 to 1")
         self._every, self._anchors, self._levels, self._path = every, anchors, tuple(quantiles), path
@@ -179,28 +176,27 @@ class GradientProbe:
                 batch is looked at then.
         """
         objective = objective.objective if isinstance(objective.objective, nn.Module) else objective
-
-        def look(objective: Any, given: tuple, named: dict[str, Any], value: Tensor) -> None:
-            if value.requires_grad:
-                self._look(objective, *given, **named)
-
-        self._handles.append(objective.register_forward_hook(uncompiled(look), with_kwargs=True))
+        self._handles.append(objective.register_forward_hook(uncompiled(self._look), with_kwargs=True))
         return self
 
     def take(self) -> dict[str, float]:
         """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
-        fresh, self._taken = self._records[self._taken :], len(self._records)
-        return {str(k): float(v) for k, v in _means(fresh).iloc[-1].dropna().items()} if fresh else {}
+        newest = [record for record in self._records[self._taken :] if record["step"] == self._records[-1]["step"]]
+        self._taken = len(self._records)
+        mean = pd.DataFrame(newest).mean().dropna()
+        return {"backwards": float(len(newest)), **{str(k): float(v) for k, v in mean.items()}} if newest else {}
 
     def frame(self) -> pd.DataFrame:
         """One row a step: step, backwards (it is the mean of so many), the columns of `statistics`."""
-        return _means(self._records)
+        by_step = pd.DataFrame(self._records, columns=None if self._records else ["step"]).groupby("step", sort=True)
+        found = by_step.mean()
+        found.insert(0, "backwards", by_step.size())
+        return found.reset_index()
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the table whole or not at all: as JSON Lines where the path ends in .jsonl, and as CSV elsewhere."""
-        frame = self.frame()
-        lines = frame.to_json(orient="records", lines=True) if path.suffix == ".jsonl" else frame.to_csv(index=False)
-        write_whole(path, lines)
+        frame, jsonl = self.frame(), Path(path).suffix == ".jsonl"
+        write_whole(Path(path), frame.to_json(orient="records", lines=True) if jsonl else frame.to_csv(index=False))
 
     def _number(self, step: int | None = None) -> int:
         return next(number for number in (step, self.at, self._next_step) if number is not None)
@@ -220,26 +216,23 @@ class GradientProbe:
 
         return record
 
-    def _look(
-        self,
-        objective: Any,
-        image_embeddings: Tensor,
-        text_embeddings: Tensor,
-        image_ids: Tensor | None = None,
-        text_ids: Tensor | None = None,
-        carried: Tensor | None = None,
-        rank: Any = None,
-    ) -> None:
+    def _look(self, objective: Any, given: tuple, named: dict[str, Any], value: Tensor) -> None:
         """Look at a call of an objective that is followed; of a batch that several ranks share, at all of it."""
+        if not value.requires_grad:
+            return
         if self._number() % self._every == 0:
-            sides = [side for term in objective.objective.terms for side in term.sides]
-            generators = [getattr(side.selection, "generator", None) for side in sides]
-            restore = random_state(*(g for g in generators if g is not None))
-            with torch.no_grad(), torch.autocast(image_embeddings.device.type, enabled=False):
-                x, y = (e.to(torch.promote_types(e.dtype, torch.float32)) for e in (image_embeddings, text_embeddings))
-                s = pairwise(objective.similarity, x, y)
-                matches = objective.matches(x, image_ids, text_ids, carried)
-                w = objective.weight_matrix(s, matches)
+            call = signature(objective.forward).bind(*given, **named)
+            call.apply_defaults()
+            x, y, *ids, carried, _ = call.args
+            selections = [side.selection for term in objective.objective.terms for side in term.sides]
+            restore = random_state(*(s.generator for s in selections if getattr(s, "generator", None) is not None))
+            with torch.autocast(x.device.type, enabled=False):
+                x, y = (e.detach().to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
+                s, matches, quick = pairwise(objective.similarity, x, y), objective.matches(x, *ids, carried), None
+                if len(y) <= SMALL and objective.functions.grouped is None and objective.match == Matches.of_image_ids:
+                    one = torch.eye(len(y), dtype=s.dtype, device=s.device)  # S is its product with this
+                    quick = quick_surrogate(objective.functions, "dot", s.requires_grad_(), one, *ids)
+            w = objective.weight_matrix(s, matches) if quick is None else torch.autograd.grad(quick, s)[0]
             restore()
             self._recorder(self._number(), s, matches)(w)
         self._next_step = self._number() + 1
@@ -255,10 +248,3 @@ def _factors(objective: Decomposition | WeightField, settings: Mapping[str, floa
         )
     values, factors = field.values(settings), field.factors
     return compiled([f.subs(values) for f in (factors.triplet, factors.positive, factors.negative)], [s_p, s_n])
-
-
-def _means(records: list[dict[str, float]]) -> pd.DataFrame:
-    by_step = pd.DataFrame(records, columns=None if records else ["step"]).groupby("step", sort=True)
-    result = by_step.mean()
-    result.insert(0, "backwards", by_step.size())
-    return result.reset_index()

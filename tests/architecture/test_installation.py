@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import goal_analysis
+import goal_analysis.cli
 from goal_analysis.cli import app
 
 RUN = CliRunner()
@@ -157,6 +158,18 @@ def test_a_module_that_cannot_be_imported_lacks_an_extra(project: Path) -> None:
     for module in pkgutil.walk_packages(goal_analysis.__path__, "goal_analysis."):
         assert module.name.endswith("__main__") or missing_for(module.name) <= of_extras, module.name
     assert missing_for("goal_analysis.nothing") == {"goal_analysis"}
+
+
+def test_a_click_that_typer_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """As typer 0.12 beside click 8.5 has it."""
+
+    def app() -> None:
+        raise TypeError("Secondary flag is not valid for non-boolean flag.")
+
+    monkeypatch.setattr(goal_analysis.cli, "app", app)
+    with pytest.raises(SystemExit, match="2"):
+        goal_analysis.cli.main()
+    assert re.search(r"got typer .* \(Secondary flag .*\) but expected click<8\.2", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("short", ["-h", "--version"])

@@ -49,7 +49,7 @@ def test_a_batch_is_laid_over_a_formula(arrays: Path, tmp_path: Path, words: lis
 def test_the_command_that_made_a_page_is_on_it_and_no_batch_is_no_dot(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["goal-analyze", "explore", "constant/linear"])
     result = called("constant/linear", "-o", str(tmp_path / "page.html"))
-    assert result.output == f"written to {tmp_path / 'page.html'}\n"
+    assert result.output.strip() == f"written to {tmp_path / 'page.html'}"
     page = (tmp_path / "page.html").read_text("utf-8")
     assert re.search(r"This page was made by</p><pre[^>]*><code>goal-analyze explore constant/linear</code>", page)
     assert "triplets are drawn" not in page

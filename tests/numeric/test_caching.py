@@ -85,7 +85,14 @@ class DrawsInNumPy(Rows):
         return super().forward(x) * np.random.random()
 
 
-KINDS = (Rows, Attention, ToTuple, ToNamed, ToDict, Twice, DrawsInNumPy)
+class WritesIntoInputs(Rows):
+    """Changes its input, as a pooling does that takes the words of a prompt out of the mask."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
+KINDS = (Rows, Attention, ToTuple, ToNamed, ToDict, Twice, DrawsInNumPy, WritesIntoInputs)
 
 
 def batch(rows: int = ROWS) -> Tensor:
@@ -94,7 +101,7 @@ def batch(rows: int = ROWS) -> Tensor:
 
 def in_chunks(model, x: Tensor, chunk: int = CHUNK) -> list:
     """What the model gives for every chunk, with the graph of all of them."""
-    return [model(part) for part in x.split(chunk)]
+    return [model(part.clone()) for part in x.split(chunk)]
 
 
 def tensors(output: object) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, pairwise_distance, relu, softplus
 
 from goal_analysis.numeric.measurement import Inputs, measure, nearest
+from goal_analysis.numeric.measurement.calling import UnmeasurableLoss
 from goal_analysis.numeric.measurement.nearest import Neighbour
 from losses_catalog.circle import circle_loss
 from losses_catalog.contrastive import contrastive_loss
@@ -360,7 +361,14 @@ def test_settings_reach_the_constructor_and_the_call() -> None:
 )
 def test_losses_that_cache_gradients_or_have_a_teacher(name: str, settings: dict, kind: Inputs, known) -> None:
     losses = pytest.importorskip("sentence_transformers.losses", reason="sentence-transformers is not installed")
-    found = measure(getattr(losses, name), points=5, settings=settings)
+    if not hasattr(losses, name):
+        pytest.skip(f"this version of sentence-transformers has no {name}")
+    try:
+        found = measure(getattr(losses, name), points=5, settings=settings)
+    except UnmeasurableLoss as problem:
+        if "must be based on the `transformers` architecture" not in str(problem):
+            raise
+        pytest.skip(f"sentence-transformers before 5 asks for a network of transformers: {problem}")
     assert found.shape.inputs is kind
     if known is None:
         assert found.w_n.nan_to_num().abs().max() > 0

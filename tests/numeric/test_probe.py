@@ -34,7 +34,7 @@ def only_row(probe: GradientProbe) -> pd.Series:
 
 def test_the_numbers_are_those_of_a_loop() -> None:
     scores = random_scores()
-    with GradientProbe(anchors=None, quantiles=(0.0, 0.5, 1.0)) as probe:
+    with GradientProbe(every=1, anchors=None, quantiles=(0.0, 0.5, 1.0)) as probe:
         probe.watch(scores, Matches.of_pairs(12))
         info_nce(scores).backward()
     row, w = only_row(probe), scores.grad
@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_a_loop() -> None:
 
 def test_the_active_share_is_that_of_anchors_with_weight() -> None:
     scores = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.3, 0.25], [0.0, 0.7, 0.5]], requires_grad=True)
-    with GradientProbe() as probe:
+    with GradientProbe(every=1) as probe:
         probe.watch(scores, Matches.of_pairs(3))
         torch.relu(scores - scores.diagonal()[:, None] + 0.08).mul(1 - torch.eye(3)).sum().backward()
     row = only_row(probe)
@@ -63,7 +63,7 @@ def test_the_active_share_is_that_of_anchors_with_weight() -> None:
 
 def test_several_backward_passes_make_one_row() -> None:
     batches = [random_scores() for _ in range(3)]
-    with GradientProbe() as together, GradientProbe() as apart:
+    with GradientProbe(every=1) as together, GradientProbe(every=1) as apart:
         for scores in batches:
             together.watch(scores, Matches.of_pairs(12), step=5)
             apart.watch(scores, Matches.of_pairs(12))
@@ -76,7 +76,7 @@ def test_several_backward_passes_make_one_row() -> None:
 
 def test_two_backward_passes_through_the_same_scores_count_twice() -> None:
     scores = random_scores()
-    with GradientProbe() as probe:
+    with GradientProbe(every=1) as probe:
         probe.watch(scores, Matches.of_pairs(12))
         loss = info_nce(scores)
         loss.backward(retain_graph=True)
@@ -103,7 +103,7 @@ def test_the_factors_of_a_decomposition_are_followed() -> None:
     term = Term(outer=softplus(5 * gap), positives=EACH(s_p), negatives=EACH(s_n**2))
     squared = Objective(name="squared", title="Squared", terms=(term,))
     scores = random_scores(4)
-    with GradientProbe(objective=decompose(squared), quantiles=(1.0,)) as probe:
+    with GradientProbe(every=1, objective=decompose(squared), quantiles=(1.0,)) as probe:
         probe.watch(scores, Matches.of_pairs(4))
         scores.sum().backward()
     row, s = only_row(probe), scores.detach()
@@ -121,7 +121,7 @@ def test_an_objective_is_followed_wherever_it_is_called() -> None:
     x, y = (normalize(torch.randn(9, 5), dim=1).requires_grad_() for _ in range(2))
     ids = torch.arange(9) % 7
     scores = (x @ y.T).detach().requires_grad_()
-    with GradientProbe(anchors=None) as watching, GradientProbe(anchors=None) as probe:
+    with GradientProbe(every=1, anchors=None) as watching, GradientProbe(every=1, anchors=None) as probe:
         watching.watch(scores, Matches.of_image_ids(ids))
         objective.from_scores(scores, Matches.of_image_ids(ids)).backward()
         probe.follow(AcrossProcesses(objective))
@@ -142,18 +142,18 @@ def test_an_objective_is_followed_wherever_it_is_called() -> None:
 
 def test_the_table_is_written_whole(tmp_path: Path) -> None:
     path, scores = tmp_path / "probe.csv", random_scores()
-    with GradientProbe(path=path) as probe:
+    with GradientProbe(every=1, path=path) as probe:
         probe.watch(scores, Matches.of_pairs(12))
         info_nce(scores).backward()
     pd.testing.assert_frame_equal(pd.read_csv(path), probe.frame())
     assert list(tmp_path.iterdir()) == [path]
-    probe.write(tmp_path / "probe.jsonl")
+    probe.write(f"{tmp_path}/probe.jsonl")
     pd.testing.assert_frame_equal(pd.read_json(tmp_path / "probe.jsonl", lines=True), probe.frame(), check_dtype=False)
 
 
 def test_half_precision_is_read_in_single() -> None:
     scores = random_scores().detach().bfloat16().requires_grad_()
-    with GradientProbe() as probe:
+    with GradientProbe(every=1) as probe:
         probe.watch(scores, Matches.of_pairs(12))
         info_nce(scores).backward()
     assert not only_row(probe).isna().any()
@@ -162,7 +162,7 @@ def test_half_precision_is_read_in_single() -> None:
 def test_after_the_block_hooks_are_silent() -> None:
     scores = random_scores()
     warned = pytest.warns(UserWarning, match="watched 1 score matrices but no gradient reached them")
-    with warned, GradientProbe() as probe:
+    with warned, GradientProbe(every=1) as probe:
         probe.watch(scores, Matches.of_pairs(12))
     info_nce(scores).backward()
     assert probe.frame().empty
@@ -178,7 +178,8 @@ def test_what_cannot_be_watched_is_named() -> None:
             probe.watch(scores, Matches.of_pairs(3))
     with pytest.raises(RuntimeError, match="after its with block"):
         probe.watch(scores, pairs)
-    with pytest.raises(ValueError, match="every: got 0"):
-        GradientProbe(every=0)
+    for name, given in (("every", 0), ("every", "10"), ("anchors", True), ("anchors", 2.5)):
+        with pytest.raises(ValueError, match=f"{name}: got .* but expected a whole number from 1"):
+            GradientProbe(**{name: given})
     with pytest.raises(ValueError, match="quantiles: got"):
         GradientProbe(quantiles=(2.0,))

@@ -88,7 +88,7 @@ def test_a_scale_without_a_loss_to_learn_from_is_refused(inside: GradientObjecti
 
 def test_features_of_different_numbers_are_refused() -> None:
     x, y = features()
-    with pytest.raises(ValueError, match="got 6 image_features and 5 text_features but expected as many"):
+    with pytest.raises(ValueError, match="got 6 images and 5 texts without image_ids but expected the ids, or as many"):
         ClipObjective(objective())(x, y[:5], 14.0)
 
 

@@ -207,9 +207,9 @@ def test_indices_that_cannot_be_are_refused(indices: tuple[list[int], ...], mess
 
 def test_what_is_missing_is_named() -> None:
     loss = MetricObjective(objective())
-    with pytest.raises(ValueError, match="got neither labels nor indices_tuple but expected one of them"):
+    with pytest.raises(ValueError, match="got no indices_tuple but expected labels or one"):
         loss(batch())
-    with pytest.raises(ValueError, match="got labels without ref_labels but expected those of ref_emb too"):
+    with pytest.raises(ValueError, match="got no indices_tuple but expected the ref_labels of ref_emb beside labels"):
         loss(batch(), LABELS, ref_emb=batch())
 
 

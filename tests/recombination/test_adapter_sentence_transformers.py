@@ -17,7 +17,7 @@ from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.recombination.recombine import composed
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP
-from goal_analysis.symbolic.language.primitives import detach, gap, s_n, s_p, softplus
+from goal_analysis.symbolic.language.primitives import detach, gap, s_n, s_p, softplus, y_n
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 from losses_catalog.weights import linear_pair, nca_triplet
 
@@ -83,8 +83,9 @@ def test_equal_labels_are_no_negatives() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     x, y = embeddings(2)
     loss = SentenceObjective(FromFeatures(), objective())
-    with pytest.raises(ValueError, match=r"sentence_features: got 1 columns but expected \(anchor, positive, …\)"):
-        loss(columns(x))
+    for given, rows in (([x], "1 columns of 6"), ([x, y, y[:4]], "3 columns of 6 and 6 and 4")):
+        with pytest.raises(ValueError, match=rf"features: got {rows} rows but expected \(anchor, positive, …\), of as"):
+            loss(columns(*given))
     with pytest.raises(ValueError, match=r"labels: got a tensor of torch.float64 of shape \(6,\) but expected whole"):
         loss(columns(x, y), torch.rand(6))
 
@@ -130,36 +131,38 @@ def of_columns(loss: nn.Module, model: "SentenceTransformer", count: int) -> Ten
     )
 
 
-def hard(alpha: float) -> GradientObjective:
-    """InfoNCE whose negatives weigh more the more similar they are, which is the gradient of no loss."""
-    negatives = LOGSUMEXP(20 * s_n + alpha * detach(s_n))
+HARDNESS = {"hardness": "all_negatives", "hardness in the batch": "in_batch_negatives"}
+HARDNESS |= {"hardness of own negatives": "hard_negatives"}
+"""What of the library's modes weighs which negatives more, which is the gradient of no loss."""
+
+
+def hard(form: str, alpha: float = 5) -> GradientObjective:
+    """InfoNCE whose negatives weigh more the more similar they are."""
+    more = {"hardness": 1, "hardness in the batch": 1 - y_n, "hardness of own negatives": y_n}[form]
+    negatives = LOGSUMEXP(20 * s_n + alpha * more * detach(s_n))
     term = Term(outer=softplus(gap), positives=EACH(20 * s_p), negatives=negatives)
     return GradientObjective(Objective(name="hard", title="Hard", terms=(term,), anchors=Anchors.ROWS))
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
 @pytest.mark.parametrize(
-    "form", ["pairs", "symmetric pairs", "triplets", "passages of a query", "hardness", "Matryoshka"]
+    "form", ["pairs", "symmetric pairs", "triplets", "passages of a query", *HARDNESS, "Matryoshka"]
 )
 def test_every_form_of_a_batch_is_that_of_the_library(
     words: "SentenceTransformer", form: str, chunk: int | None
 ) -> None:
     """With InfoNCE inside, the gradients are those of `MultipleNegativesRankingLoss`."""
-    columns = {"triplets": 3, "hardness": 3, "passages of a query": 4}.get(form, 2)
+    columns = {"triplets": 3, "passages of a query": 4}.get(form, 4 if form in HARDNESS else 2)
     options = {
         "symmetric pairs": {"directions": ("query_to_doc", "doc_to_query"), "partition_mode": "per_direction"},
-        "hardness": {"hardness_mode": "all_negatives", "hardness_strength": 5.0},
+        **{form: {"hardness_mode": mode, "hardness_strength": 5.0} for form, mode in HARDNESS.items()},
     }
-    inside = hard(5) if form == "hardness" else door("info_nce(tau=20)", anchors="both" if "symm" in form else "rows")
+    inside = hard(form) if form in HARDNESS else door("info_nce(tau=20)", anchors="both" if "symm" in form else "rows")
     ours = SentenceObjective(words, inside, chunk)
     theirs = of_library("MultipleNegativesRankingLoss", words, **options.get(form, {}))
     plain = of_columns(of_library("MultipleNegativesRankingLoss", words), words, columns)
     if form == "Matryoshka":
         ours, theirs = (of_library("MatryoshkaLoss", words, loss, [8, 4]) for loss in (ours, theirs))
-        if chunk:
-            with pytest.raises(ValueError, match="chunk: got 2 inside of MatryoshkaLoss but expected none"):
-                of_columns(ours, words, columns)
-            return
     try:
         expected, found = (of_columns(loss, words, columns) for loss in (theirs, ours))
     except KeyError as error:

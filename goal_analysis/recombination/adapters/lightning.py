@@ -34,8 +34,7 @@ class ProbeCallback(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *batch: Any) -> None:
         """Log what was recorded, where the step is over."""
-        found = self.probe.take() if trainer.global_step != self.probe.at else {}
-        if found:
+        if trainer.global_step != self.probe.at and (found := self.probe.take()):
             step = int(found.pop("step"))
             for logger in trainer.loggers:
                 logger.log_metrics({f"probe/{name}": value for name, value in found.items()}, step)

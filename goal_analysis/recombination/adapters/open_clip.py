@@ -76,11 +76,6 @@ class ClipObjective(nn.Module):
         Raises:
             ValueError: features of different numbers, or what the objective refuses.
         """
-        if len(image_features) != len(text_features):
-            raise ValueError(
-                f"got {len(image_features)} image_features and {len(text_features)} text_features "
-                "but expected as many, since image i and text i match"
-            )
         if self.learn_scale:
             image_features = image_features * (1.0 if logit_scale is None else logit_scale)
             if logit_bias is not None:  # one more coordinate, which is 1 of every text

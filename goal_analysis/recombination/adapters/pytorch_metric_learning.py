@@ -32,9 +32,6 @@ from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Reduction
 
-Indices = Sequence[Tensor] | None
-"""What a miner of the library returns: triplets, or pairs; or none."""
-
 
 class MetricObjective(BaseMetricLossFunction):
     """An objective as a loss of pytorch-metric-learning, for its trainers, miners, reducers and wrappers.
@@ -84,7 +81,7 @@ class MetricObjective(BaseMetricLossFunction):
         self,
         embeddings: Float[Tensor, "anchors dim"],
         labels: Tensor | None,
-        indices_tuple: Indices,
+        indices_tuple: Sequence[Tensor] | None,
         ref_emb: Float[Tensor, "candidates dim"] | None,
         ref_labels: Tensor | None,
     ) -> dict[str, dict[str, Any]]:
@@ -174,16 +171,19 @@ def _given(
 
 
 def _matches(
-    labels: Tensor | None, ref_labels: Tensor | None, indices: Indices, shape: tuple[int, int], one_set: bool
+    labels: Tensor | None,
+    ref_labels: Tensor | None,
+    indices: Sequence[Tensor] | None,
+    shape: tuple[int, int],
+    one_set: bool,
 ) -> Matches:
     every = None
     if labels is not None and ref_labels is not None:
         every = Matches.of_labels(labels) if one_set else Matches.of_image_ids(labels, ref_labels)
     if indices is None:
         if every is None:
-            given = "neither labels nor indices_tuple" if labels is None else "labels without ref_labels"
-            expected = "one of them" if labels is None else "those of ref_emb too"
-            raise ValueError(f"got {given} but expected {expected}")
+            lacking = "labels or one" if labels is None else "the ref_labels of ref_emb beside labels"
+            raise ValueError(f"got no indices_tuple but expected {lacking}")
         return every
     if len(indices) not in (3, 4):
         raise ValueError(f"indices_tuple: got a tuple of {len(indices)} but expected triplets, of 3, or pairs, of 4")

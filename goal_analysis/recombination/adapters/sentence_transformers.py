@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ class SentenceObjective(nn.Module):
     The columns of the data set are (anchor, positive) or (anchor, positive, negative, …). The rows of the scores are
     the anchors, the columns all other texts: anchor i matches positive i, and every other text of the batch is a
     negative of it. A whole number per row in the column ``label`` says which rows belong together: positives of the
-    same number are positives of each other's anchors, and no negatives.
+    same number are positives of each other's anchors, and no negatives. Formulas that read ``y_n`` find 1 at the
+    further columns of an anchor's own row, and 0 elsewhere.
 
     What it returns is the objective's surrogate: its gradient trains, and its curve means nothing. Where no gradient
     is asked for, as in evaluation, it is the loss if the objective has one (of the process's own rows), so that
@@ -63,25 +64,25 @@ class SentenceObjective(nn.Module):
             labels: shape ``(rows,)``; which rows belong together, or none.
 
         Raises:
-            ValueError: fewer than two columns; a ``chunk`` inside of `MatryoshkaLoss`; labels that are no whole
+            ValueError: fewer than two columns; a ``chunk`` inside of `AdaptiveLayerLoss`; labels that are no whole
                 numbers; what the objective refuses.
         """
-        if self.chunk is not None and type(self.model.forward).__name__ == "ForwardDecorator":
-            raise ValueError(
-                f"chunk: got {self.chunk} inside of MatryoshkaLoss but expected none, as it exchanges outputs"
-            )
-        embed = self.model
-        if self.chunk is not None:  # of all that the model gives, the tokens' embeddings would fill the memory
-            embed = GradientCache(embed, self.chunk, lambda found: {"sentence_embedding": found["sentence_embedding"]})
+        embed = self.model if self.chunk is None else self._in_chunks(self.chunk)
         columns = [embed(features)["sentence_embedding"] for features in sentence_features]
-        if len(columns) < 2:
-            raise ValueError(f"sentence_features: got {len(columns)} columns but expected (anchor, positive, …)")
+        if len(columns) < 2 or len({len(e) for e in columns}) > 1:
+            got = f"{len(columns)} columns of {' and '.join(str(len(e)) for e in columns)} rows"
+            raise ValueError(f"sentence_features: got {got} but expected (anchor, positive, …), of as many rows each")
         if self.objective.similarity == COSINE:
             columns = [nn.functional.normalize(embeddings, dim=1) for embeddings in columns]
         anchors, candidates = columns[0], torch.cat(columns[1:])
         rows, negatives = len(anchors), len(candidates) - len(anchors)
+        own: Any = self.objective.objective if isinstance(self.objective, AcrossProcesses) else self.objective
+        carried = {}
+        if own is self.objective and own.objective.reads_carried:
+            further = torch.eye(rows, device=anchors.device).repeat(1, len(columns) - 1)
+            carried["carried"] = further.index_fill(1, torch.arange(rows, device=anchors.device), 0)
         if labels is None and not negatives:
-            return self._value(anchors, candidates)
+            return self._value(own, anchors, candidates, **carried)
         rank, ranks = self.objective.place if isinstance(self.objective, AcrossProcesses) else (0, 1)
         ids = torch.arange(rows, device=anchors.device) * ranks + rank if labels is None else labels.to(anchors.device)
         if ids.shape != (rows,) or ids.is_floating_point() or ids.dtype == torch.bool:
@@ -90,16 +91,30 @@ class SentenceObjective(nn.Module):
         ids = ids.long()
         # Labels mean the same on every rank, and have the even ids; what belongs to no anchor is of its rank alone.
         of_no_anchor = torch.arange(negatives, device=ids.device) * ranks + rank
-        return self._value(anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)))
+        return self._value(own, anchors, candidates, 2 * ids, torch.cat((2 * ids, 2 * of_no_anchor + 1)), **carried)
 
-    def _value(self, *batch: Tensor) -> Tensor:
+    def _in_chunks(self, chunk: int) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+        """What embeds in chunks, inside of `MatryoshkaLoss` too, which shortens what the model gives."""
+
+        def kept(found: dict[str, Tensor]) -> dict[str, Tensor]:  # the tokens' embeddings would fill the memory
+            return {"sentence_embedding": found["sentence_embedding"]}
+
+        shortening: Any = self.model.forward
+        if type(shortening).__name__ != "ForwardDecorator":
+            return GradientCache(self.model, chunk, kept)
+        if not hasattr(shortening, "cache_dim"):
+            raise ValueError(f"chunk: got {chunk} inside of AdaptiveLayerLoss but expected none: it reads every layer")
+        shortening.fn = GradientCache(shortening.fn, chunk, kept)
+        shortening.fn.of = self.model  # whose buffers are looked after
+        return self.model
+
+    def _value(self, own: Any, *batch: Tensor, **carried: Tensor) -> Tensor:
         if torch.is_grad_enabled():
-            return self.objective(*batch)
-        own: Any = self.objective.objective if isinstance(self.objective, AcrossProcesses) else self.objective
+            return self.objective(*batch, **carried)
         try:
-            return own.value(*batch)
+            return own.value(*batch, **carried)
         except ValueError as problem:
-            surrogate = self.objective(*batch)  # which says what is wrong with the batch, if anything
+            surrogate = self.objective(*batch, **carried)  # which says what is wrong with the batch, if anything
             if not self._warned:
                 self._warned = True
                 warnings.warn(

@@ -30,8 +30,7 @@ class ProbeCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Log what was recorded."""
-        found = self.probe.take()
-        if found:
+        if found := self.probe.take():
             due = control.should_log  # which the trainer takes for done after any log
             self.log({f"probe/{name}": value for name, value in found.items() if name != "step"})
             control.should_log = due

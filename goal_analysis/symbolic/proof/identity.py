@@ -172,7 +172,8 @@ def _with_letters(expression: sp.Expr) -> sp.Expr:
         base, exponent = e.as_base_exp()
         return sp.Mul(*(power(base, term) for term in sp.Add.make_args(sp.expand(exponent))))
 
-    return expression.replace(lambda e: isinstance(e, sp.exp | sp.Pow) or e == sp.E, product)
+    found = expression.replace(lambda e: isinstance(e, sp.exp | sp.Pow) or e == sp.E, product)
+    return found.xreplace({letter: sp.Dummy() for letter in letters.values()})  # of a sign SymPy 1.12 seeks all roots
 
 
 def _in_exponentials(expression: sp.Expr) -> sp.Expr:

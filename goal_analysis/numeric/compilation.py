@@ -1,7 +1,5 @@
 """What the operations of a `program` mean in torch and in NumPy, in forms that neither overflow nor lose digits."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """An objective as the engine reads it: its formulas compiled, its aggregators as tensors work them out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any

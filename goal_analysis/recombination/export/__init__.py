@@ -1,7 +1,5 @@
 """Objectives as one Python file that needs torch alone: what it is, its formulas, the engine's own source, a check."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import keyword

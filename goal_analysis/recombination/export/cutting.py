@@ -1,7 +1,5 @@
 """Source code cut out of modules: definitions with all that they use, in order; other packages are imported."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import sys

@@ -1,7 +1,5 @@
 """Scenes made by the program: small pictures of coloured shapes; a caption tells a part, and may fit several images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

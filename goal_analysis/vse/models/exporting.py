@@ -1,7 +1,5 @@
 """Trained models as the libraries that they came from read them: folders of transformers and sentence-transformers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

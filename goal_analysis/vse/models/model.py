@@ -1,7 +1,5 @@
 """Models from tables: dual encoders, and models whose score is no dot product."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

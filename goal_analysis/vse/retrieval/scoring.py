@@ -2,8 +2,6 @@
 embeddings and one strip; the scores of other models cost too much to be made twice, and are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

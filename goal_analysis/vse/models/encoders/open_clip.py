@@ -1,7 +1,5 @@
 """Dual encoders of open_clip: its own classes, with random weights of a configuration, or of a folder or tag of its."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

@@ -84,7 +84,7 @@ class Ways:
                     captions, of_captions = columns[some].unique(return_inverse=True)
                     features, words = read_images(images), read_captions(captions)
                     here = (pairs.to(features.device) for pairs in (rows[some] - images[0], of_captions))
-                    found[some] = model.score_pairs(features, words, *here).cpu().double()
+                    found[some] = model.pair_scores(features, words)(*here).cpu().double()
             return found
 
         with evaluation_mode(model):

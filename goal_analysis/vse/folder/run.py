@@ -1,7 +1,5 @@
 """Runs: an experiment is run in a folder, goes on there after any end, and is read back with its best model."""
 
-from __future__ import annotations
-
 import json
 import platform
 import subprocess

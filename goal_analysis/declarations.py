@@ -48,11 +48,6 @@ def read_toml(text: str) -> dict[str, Any]:
     return _shallow(tomllib.loads, text)
 
 
-def read_json(text: str) -> Any:
-    """The value of a JSON document; a ValueError where it is none, or nested too deeply."""
-    return _shallow(json.loads, text)
-
-
 def text_of_file(path: Path) -> str:
     """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
     with regular(path).open("rb") as file:
@@ -69,7 +64,7 @@ def read_file(path: Path) -> dict[str, Any]:
     """The tables of a file: JSON if its name ends in ``.json``, else TOML; a ValueError names the file."""
     text = text_of_file(path)
     try:
-        found = read_json(text) if path.suffix == ".json" else read_toml(text)
+        found = _shallow(json.loads, text) if path.suffix == ".json" else read_toml(text)
     except ValueError as problem:
         raise ValueError(f"{path}: got {problem} but expected TOML or JSON in UTF-8") from problem
     if not isinstance(found, dict):

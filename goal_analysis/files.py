@@ -1,7 +1,5 @@
 """Files and folders: written whole or not at all, locked by one process at a time, and named safely."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

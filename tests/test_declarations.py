@@ -3,19 +3,26 @@
 import json
 import re
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Interval
 
-from goal_analysis.declarations import DEEPEST, MOST_IN_A_LINE, read_json, read_options, read_toml
+from goal_analysis.declarations import DEEPEST, MOST_IN_A_LINE, read_file, read_options, read_toml
 
 
-def test_what_is_within_the_bounds_is_read() -> None:
+def of_json(folder: Path, text: str) -> Any:
+    """What the text means in a JSON file."""
+    path = folder / "declared.json"
+    path.write_text(f'{{"a": {text}}}')
+    return read_file(path)["a"]
+
+
+def test_what_is_within_the_bounds_is_read(tmp_path: Path) -> None:
     deep = "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1)
-    assert read_toml(f"a = {deep}")["a"] == json.loads(deep)
-    assert read_json(f"[{deep}]") == [json.loads(deep)]
-    assert read_json("1") == 1
+    assert read_toml(f"a = {deep}")["a"] == of_json(tmp_path, deep) == json.loads(deep)
+    assert of_json(tmp_path, "1") == 1
 
 
 @pytest.mark.parametrize("text", ["a." * 500_000 + "a = 1", '"".' * 330_000, "x" * (MOST_IN_A_LINE + 1)])
@@ -46,9 +53,9 @@ def test_looking_for_them_takes_no_time_either(line: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [DEEPEST, 900, 100_000])
-def test_what_is_nested_too_deeply_is_refused(depth: int) -> None:
-    with pytest.raises(ValueError, match="nested"):
-        read_json("[" * (depth + 1) + "]" * (depth + 1))
+def test_what_is_nested_too_deeply_is_refused(depth: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"declared\.json: got .*nested"):
+        of_json(tmp_path, "[" * depth + "]" * depth)
     lists = "[\n" * depth + "]\n" * depth
     with pytest.raises(ValueError, match="nested"):
         read_toml(f"a = {lists}")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from goal_analysis.numeric.matches import Matches
 
@@ -25,13 +26,9 @@ class Batch:
     one_set: bool = False  # rows and columns are the same embeddings; never with proxies
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / x.norm(dim=1, keepdim=True)
-
-
 def _random(n: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return _unit(torch.randn(n, DIM, generator=generator, dtype=torch.float64))
+    return normalize(torch.randn(n, DIM, generator=generator, dtype=torch.float64))
 
 
 def _six_pairs_but_the_first(matches_all: bool, seed: int) -> Batch:
@@ -43,7 +40,7 @@ def _six_pairs_but_the_first(matches_all: bool, seed: int) -> Batch:
 
 _set, _one = _random(12, 7), torch.eye(DIM, dtype=torch.float64)[0]
 _alternating = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:, None] * _one
-_near, _nearer = (_unit(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10))
+_near, _nearer = (normalize(_random(1, 8) + 1e-2 * _random(8, seed)) for seed in (9, 10))
 _first_twice, _last_twice = [0, 0, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 6]
 _some_images_again = Matches.of_image_ids(torch.tensor([0, 1, 1, 2, 2, 2, 3, 4, 5, 5, 6, 7]))
 _one_proxy_of_nobody = Matches.of_classes(torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4]), 5)
@@ -145,4 +142,4 @@ def _two_views(features: Tensor) -> Iterator[Tensor]:
     for _ in range(2):
         weights = torch.rand(features.shape[:2], generator=generator, dtype=features.dtype)
         weighted = features * weights if features.ndim == 2 else (features * weights.unsqueeze(-1)).mean(1)
-        yield _unit(weighted @ through)
+        yield normalize(weighted @ through)

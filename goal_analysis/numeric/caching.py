@@ -4,8 +4,6 @@ The first pass keeps the embeddings X alone; in the backward pass every chunk is
 that it had. PyTorch's checkpoints do both.
 """
 
-from __future__ import annotations
-
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping

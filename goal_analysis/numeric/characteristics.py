@@ -4,8 +4,6 @@ A pair is harder the lower s_p, or the higher s_n. What attracts and repels is s
 of a factor. A statement is proved, or it says that it was searched.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """An objective as the engine reads it: its formulas compiled, its aggregators as tensors work them out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import lru_cache, partial

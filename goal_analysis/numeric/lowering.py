@@ -1,7 +1,5 @@
 """Programs with fewer operations, and programs as functions: constants are computed, and names looked up, once."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections import Counter

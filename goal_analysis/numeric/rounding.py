@@ -3,8 +3,6 @@
 What they read is kept as far above zero as float32 tells 1 from its neighbour.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 

@@ -4,8 +4,6 @@ A direction is the gradient of a similarity, ∂L/∂xᵢ = Σⱼ Wᵢⱼ ∂s�
 matrices. Other directions are the gradient of nothing; they are in the tuple `DIRECTIONS` too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial

@@ -3,8 +3,6 @@
 "The Probable Error of a Mean", Student, Biometrika 1908, https://www.jstor.org/stable/2331554.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from math import sqrt

@@ -15,6 +15,7 @@ ties and kinks W follows the conventions of the engine's aggregators, and is com
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import mpmath
@@ -31,7 +32,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
-from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, program
+from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, program
 
 BOUND = 1e-10  # the largest relative error in float64
 
@@ -245,28 +246,35 @@ def _of_triplets(
     weights = {"w⁺": (field.positive, -by_p), "w⁻": (field.negative, by_n)}
     summed = max((float(g.nan_to_num(0.0, 0.0, 0.0).abs().max()) for g in (by_p, by_n) if len(g)), default=0.0)
     if field.factors is not None:
-        t, p, n = field.factors.triplet, field.factors.positive, field.factors.negative
-        for name, factor in {"T": t, "P⁺": p, "P⁻": n}.items():
-            yield compared(name, factor, _in_many_digits(factor.subs(values), exact))
+        t, p, n = factors = field.factors.triplet, field.factors.positive, field.factors.negative
+        for name, factor, reference in zip(
+            ("T", "P⁺", "P⁻"), factors, _in_many_digits(factors, values, exact), strict=True
+        ):
+            yield compared(name, factor, reference)
         weights = {"T·P⁺": (t * p, -by_p), "w⁺": weights["w⁺"], "T·P⁻": (t * n, by_n), "w⁻": weights["w⁻"]}
     for name, (weight, reference) in weights.items():
         yield compared(name, weight, reference, summed)
 
 
-def _in_many_digits(expression: sp.Expr, at: Sequence[Tensor]) -> Tensor:
-    computed = program([expression], (s_p, s_n))
+@lru_cache(maxsize=256)
+def _program(expressions: tuple[sp.Expr, ...], values: Values) -> Program:
+    return program([e.subs(values) for e in expressions], (s_p, s_n))
+
+
+def _in_many_digits(expressions: tuple[sp.Expr, ...], values: Values, at: Sequence[Tensor]) -> Tensor:
+    computed = _program(expressions, values)
     with mpmath.workdps(DIGITS):
         points = zip(*(s.tolist() for s in at), strict=True)
-        numbers = [float(computed.run(MULTIPRECISION, *map(mpmath.mpf, point))[0]) for point in points]
-    return torch.tensor(numbers, dtype=torch.float64)
+        numbers = [[float(x) for x in computed.run(MULTIPRECISION, *map(mpmath.mpf, point))] for point in points]
+    return torch.tensor(numbers, dtype=torch.float64).reshape(-1, len(expressions)).T
 
 
 def _check_singularities(decomposition: Decomposition, similarities: Tensor, reference: Tensor, values: Values) -> None:
     """Autograd may return what is not finite only where the exact slope of an inner function is not."""
     for s in similarities[~reference.isfinite()].tolist():
         at = [torch.tensor([s], dtype=torch.float64)] * 2
-        slopes = [undetach(side.slope(s)) for term in decomposition.loss.terms for _, s, side in term.aggregates]
-        if all(_in_many_digits(e.subs(values), at).isfinite().all() for e in slopes):
+        slopes = tuple(undetach(side.slope(s)) for term in decomposition.loss.terms for _, s, side in term.aggregates)
+        if _in_many_digits(slopes, values, at).isfinite().all():
             raise VerificationError(
                 f"loss {decomposition.loss.name!r}: got an infinite or undefined gradient at s = {s} "
                 "but expected a finite one, as the exact one is"

@@ -3,8 +3,6 @@
 The paths are rectangles in two scores of a small batch, and the weights come from the engine, with all minings.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product

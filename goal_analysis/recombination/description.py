@@ -1,7 +1,5 @@
 """What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, signs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property

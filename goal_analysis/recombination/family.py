@@ -1,7 +1,5 @@
 """The family: triplet weights × pair weights × minings, integrable twins, and every loss with other pair weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial

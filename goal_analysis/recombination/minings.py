@@ -1,7 +1,5 @@
 """Minings: how an anchor's positives and negatives are aggregated where weights are prescribed, and as text."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable
@@ -117,11 +115,11 @@ def mining_of(text: str | Mining) -> Mining:
             raise ValueError(f"mining {name}: got {part.strip()!r} but expected each of {', '.join(accepted)} once")
         try:
             number = number_of(value)
-            if accepted[key] == "int" and not number.is_integer():
+            if accepted[key] is int and not number.is_integer():
                 raise ValueError(f"got {value} but expected a whole number")
         except ValueError as problem:
             raise ValueError(f"mining {name}: {key}: {problem}") from None
-        numbers[key] = int(number) if accepted[key] == "int" else number
+        numbers[key] = int(number) if accepted[key] is int else number
     if name == "softmax" and len(parts) == 1 and "=" not in parts[0]:
         numbers = dict.fromkeys(accepted, *numbers.values())
     return MININGS[name](**numbers)

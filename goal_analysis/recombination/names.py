@@ -1,7 +1,5 @@
 """The names in the line of an objective, so that one that nothing has is refused before anything is loaded."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Parts: what names of weights stand for, and how two weights are put side by side in one objective."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -6,8 +6,6 @@ The mean over the ranks of the parameters' gradients, which `torch.nn.parallel.D
 what one process gets on the joined batch. Nothing is sent in the backward pass.
 """
 
-from __future__ import annotations
-
 import json
 
 import torch

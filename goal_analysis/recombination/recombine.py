@@ -4,8 +4,6 @@ On unit vectors every similarity is a function of every other one: where the dir
 than the scores are of, the weight of every pair is multiplied by a function of its score.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import replace

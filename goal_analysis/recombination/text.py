@@ -12,8 +12,6 @@ formula of s_p and s_n is a loss of every triplet. What a Python module has is n
 ``file.py:name``: an `Objective`, with whatever aggregators, selections, directions and similarities it is made of.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import pkgutil

@@ -2,8 +2,6 @@
 Framework for Emerging AI Applications" (Moritz et al., OSDI 2018, https://arxiv.org/abs/1712.05889).
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

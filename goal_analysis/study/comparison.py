@@ -1,7 +1,5 @@
 """Objectives compared over seeds: means, paired differences with Student's intervals, and what is within noise."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

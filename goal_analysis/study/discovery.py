@@ -8,8 +8,6 @@ What was found is made simple by trials of the same seed on the same fold. Each 
 the numbers again or rounds them, and is kept if it costs at most `TOLERANCE` of RSUM against what the kept ones left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

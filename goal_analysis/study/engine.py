@@ -3,8 +3,6 @@
 `LocalProcesses` forks them from a server that has everything imported: importing takes as long as a short run.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import runpy

@@ -5,8 +5,6 @@ Optuna's tree-structured Parzen estimator draws ("Algorithms for Hyper-Parameter
 https://arxiv.org/abs/1810.05934) at the rungs that predict the end, as the first trials say, which are not ended.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 import zlib

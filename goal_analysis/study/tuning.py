@@ -4,8 +4,6 @@ What is chosen by one seed on a fold of the training images is flattered by its 
 comparison on dev over fresh seeds, and on other data. A discovery has one search more, in a space of objectives.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace

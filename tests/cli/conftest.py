@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from goal_analysis.study.engine import PRELOADED, server
+
 
 @pytest.fixture(scope="session")
 def folder(folder_of_words) -> Path:
@@ -54,7 +56,10 @@ class Forked:
                 os.dup2(write, output)
             sys.stdout = sys.stderr = os.fdopen(1, "w", 1, closefd=False)
             torch.set_num_threads(1)
-            forkserver._forkserver._forkserver_pid = None  # the server is a child of another process
+            if (
+                forkserver._forkserver._forkserver_pid is not None
+            ):  # of a child of another process nobody asks for its end
+                forkserver._forkserver.ensure_running = lambda: None
             os._exit(_ended(work))
         os.close(write)
         self.stdout = os.fdopen(read)
@@ -121,7 +126,14 @@ def forked_call() -> Callable[[Sequence[str]], Forked]:
 
 
 @pytest.fixture(scope="session")
-def killed_midway() -> Callable[[Sequence[str], Path], dict[Path, int]]:
+def one_server() -> None:
+    """The server of `LocalProcesses`, which all studies of this process and of those forked from it have in common."""
+    server(PRELOADED)
+    forkserver.ensure_running()
+
+
+@pytest.fixture(scope="session")
+def killed_midway(one_server: None) -> Callable[[Sequence[str], Path], dict[Path, int]]:
     """Calls the command line, kills it when two runs in a folder are done, and gives the results and their times."""
 
     def kill(words: Sequence[str], output: Path) -> dict[Path, int]:

@@ -20,7 +20,7 @@ from goal_analysis.vse.models.encoders.pooling import GeneralisedPooling, Pooled
 from goal_analysis.vse.models.encoders.trained import Linear
 from goal_analysis.vse.models.model import DualEncoder, build_model, build_tokenizer, portable_tables, restore_tokenizer
 from goal_analysis.vse.models.scorers import Scorer
-from goal_analysis.vse.models.text import Subwords, Vocabulary
+from goal_analysis.vse.models.text import Subwords, Vocabulary, tokenizer_json
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -135,7 +135,7 @@ def test_any_two_make_a_dual_encoder_that_its_state_makes_again(
     assert x.equal(model.embed_images(images))
     assert y.equal(model.embed_texts(tokens))
 
-    record = json.loads(json.dumps([portable_tables(given, model), tokenizer.to_json()]))
+    record = json.loads(json.dumps([portable_tables(given, model), tokenizer_json(tokenizer)]))
     other_tokenizer = restore_tokenizer(record[1])
     other = build_model(record[0], shape, other_tokenizer).eval()
     assert not other(images, tokens)[1].allclose(y)
@@ -226,7 +226,7 @@ def test_a_language_model_brings_its_weights_and_its_tokenizer(bert: Path) -> No
 
 def test_long_captions_are_cut(bert: Path) -> None:
     tokenizer = Subwords.built_on(CAPTIONS, path=str(bert), longest=6)
-    assert restore_tokenizer(tokenizer.to_json())(["dog " * 50]).ids.shape == (1, 6)
+    assert restore_tokenizer(tokenizer_json(tokenizer))(["dog " * 50]).ids.shape == (1, 6)
 
 
 def test_pretrained_networks_are_standardised_as_they_were_trained(packages: list) -> None:

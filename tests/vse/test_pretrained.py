@@ -25,7 +25,7 @@ from goal_analysis.vse.models.dual_encoder import Reranking, choose_hardest
 from goal_analysis.vse.models.encoders.pretrained import WordAugmentation
 from goal_analysis.vse.models.exporting import export_model
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
-from goal_analysis.vse.models.text import Tokens, Vocabulary
+from goal_analysis.vse.models.text import Tokens, Vocabulary, tokenizer_json
 from goal_analysis.vse.retrieval.scoring import Ways, all_scores, record_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
@@ -91,7 +91,7 @@ def test_a_checkpoint_embeds_as_its_own_class_does(kind: str, side: int, checkpo
     with torch.no_grad():
         torch.testing.assert_close(model.embed_images(images), unit(own.get_image_features(**told(folder, images))))
         torch.testing.assert_close(model.embed_texts(tokenizer(CAPTIONS)), unit(own.get_text_features(**text)))
-        record = json.loads(json.dumps([portable_tables(config, model), tokenizer.to_json()]))
+        record = json.loads(json.dumps([portable_tables(config, model), tokenizer_json(tokenizer)]))
         again = build_model(record[0], (3, side, side), restore_tokenizer(record[1])).eval()
         again.load_state_dict(model.state_dict())
         assert again.embed_images(images).equal(model.embed_images(images))
@@ -231,7 +231,7 @@ def test_a_head_scores_as_its_own_class_does_in_strips_too(kind: str, checkpoint
             {name: value[rows] for name, value in read.items()},
         )
     torch.testing.assert_close(model.score(images, tokens).flatten(), expected, atol=1e-5, rtol=1e-4)
-    found = model.score_pairs(images, tokens, rows.flip(0), columns.flip(0))
+    found = model.pair_scores(images, tokens)(rows.flip(0), columns.flip(0))
     torch.testing.assert_close(found.flip(0), expected, atol=1e-5, rtol=1e-4)
 
     whole = torch.autograd.grad(model.score(images, tokens).square().sum(), list(model.parameters()), allow_unused=True)
@@ -271,7 +271,7 @@ def test_a_head_re_ranks_what_a_dual_encoder_finds_and_is_trained_on_what_it_min
     with torch.no_grad():
         x, y = model.dual(images, tokens)
         pairs = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
-        every = model.score_pairs(images, tokens, *pairs).reshape(4, 4)
+        every = model.pair_scores(images, tokens)(*pairs).reshape(4, 4)
     ways = Ways([(model, tokenizer)], split)
     scores = all_scores(ways.of_captions, split)
     first = (x @ y.T).topk(2, 1).indices

@@ -84,11 +84,11 @@ def test_a_batch_has_the_scores_of_what_was_mined(model: Reranking, split: Split
     torch.testing.assert_close(found.scores[rows, columns], scored)
     assert not found.scores[~found.chosen].any()
     similarities = (found.images[rows] * found.texts[columns]).sum(1)
-    torch.testing.assert_close(model.score_pairs(images, tokens, rows, columns), similarities + 5 * scored)
+    torch.testing.assert_close(model.pair_scores(images, tokens)(rows, columns), similarities + 5 * scored)
     torch.nn.init.normal_(model.of_words.weight)
     mapped = model.scorer.score_elements(regions, (model.of_words(words[0]), words[1]), rows, columns)
     assert not mapped.allclose(scored)
-    torch.testing.assert_close(model.score_pairs(images, tokens, rows, columns), similarities + 5 * mapped)
+    torch.testing.assert_close(model.pair_scores(images, tokens)(rows, columns), similarities + 5 * mapped)
     found.scores.sum().backward()
     reached = {name.removeprefix("scorer.").split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     own = {name.split(".")[0] for name, _ in model.scorer.named_parameters()} - {"image", "text"}
@@ -114,7 +114,7 @@ def test_the_first_of_every_query_are_ranked_by_both(model: Reranking, split: Sp
     with torch.no_grad():
         images, texts = model.dual(split.images.batch(np.arange(9)), tokens)
         pairs = torch.cartesian_prod(torch.arange(9), torch.arange(18))
-        every = model.score_pairs(split.images.batch(np.arange(9)), tokens, *pairs.T).reshape(9, 18)
+        every = model.pair_scores(split.images.batch(np.arange(9)), tokens)(*pairs.T).reshape(9, 18)
     expected = [
         rank_first_anew(images @ texts.T, lambda rows, columns: every[rows, columns], 3),
         rank_first_anew(texts @ images.T, lambda rows, columns: every.T[rows, columns], 3).T,

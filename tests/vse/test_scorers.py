@@ -157,7 +157,7 @@ def test_pairs_are_entries_of_the_whole(name: str) -> None:
     model = scorer(name).eval()
     images, tokens = torch.randn(3, 4, 10), VOCABULARY(CAPTIONS)
     rows, columns = torch.tensor([2, 0, 0, 1]), torch.tensor([4, 1, 1, 3])
-    found = model.score_pairs(images, tokens, rows, columns)
+    found = model.pair_scores(images, tokens)(rows, columns)
     torch.testing.assert_close(found, model.score(images, tokens)[rows, columns])
     assert not found.allclose(model.score(images, tokens)[columns % 3, rows])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goal_analysis.vse.models.model import restore_tokenizer
-from goal_analysis.vse.models.text import PADDING, UNKNOWN, Tokens, Vocabulary, pad, words
+from goal_analysis.vse.models.text import PADDING, UNKNOWN, Tokens, Vocabulary, pad, tokenizer_json, words
 
 CAPTIONS = ["A dog runs.", "A cat and a dog!", "the CAT sits", "a tree", "…"]
 
@@ -82,7 +82,7 @@ def test_rows_are_trimmed(index: list[int] | torch.Tensor | slice) -> None:
 
 def test_a_vocabulary_comes_back_from_json() -> None:
     vocabulary = Vocabulary.built_on(CAPTIONS, 1)
-    assert restore_tokenizer(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
+    assert restore_tokenizer(json.loads(json.dumps(tokenizer_json(vocabulary)))) == vocabulary
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Objectives as one Python file that needs torch alone: what it is, its formulas, the engine's own source, a check."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import keyword
@@ -172,8 +170,7 @@ class _File:
         if not lines and (value,) == arguments:
             name, arguments, value, said = "same", ("s",), "s", "The similarity itself"
         if len(arguments) > 1 and not all(a in value + "".join(lines) for a in arguments):
-            shapes = ", ".join(f"{a}.shape" for a in arguments)
-            value = f"({value}).expand(torch.broadcast_shapes({shapes}))"
+            value = f"torch.broadcast_tensors({', '.join([value, *arguments])})[0]"
         head = f"({', '.join(f'{a}: Tensor' for a in arguments)}) -> Tensor:"
         body = [*(f"    {line}" for line in lines), f"    return {value}"]
         known = self._named.setdefault((head, *body), name)

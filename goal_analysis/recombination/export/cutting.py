@@ -1,7 +1,5 @@
 """Source code cut out of modules: definitions with all that they use, in order; other packages are imported."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import sys
@@ -61,8 +59,10 @@ class Cutting:
         if name in self._pieces or (module == TEMPLATE and name in STATED):
             return
         engine = module.startswith(ENGINE)
-        known = frozenset(self.known.items()) if engine or module == TEMPLATE else frozenset()
-        piece = _cut(module, name, known, self.read if engine else None)
+        known = None
+        if engine or module == TEMPLATE:
+            known = frozenset((said, of) for said, of in self.known.items() if said in _said_in(module, name))
+        piece = _cut(module, name, known, self.read if engine and name in VALUES else None)
         self._pieces[name] = module, piece  # it may use itself
         for used in piece.used:
             if used in names:
@@ -174,15 +174,15 @@ class _Decided(ast.NodeTransformer):
 
 
 @lru_cache(maxsize=4096)
-def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozenset[str] | None) -> Piece:
+def _cut(module: str, name: str, known: frozenset[tuple[str, Any]] | None, read: frozenset[str] | None) -> Piece:
     """A definition without the branches that never run, and without names of what is always known."""
     node: Any = _Shortened(read).visit(deepcopy(_names_of(module)[name]))
-    changed = bool(known)
+    changed = known is not None
     while changed:
         names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
         uses = Counter(n.id for n in names)
         stored = Counter(n.id for n in names if isinstance(n.ctx, ast.Store))
-        facts = {"()": False, "None": None, **dict(known)}
+        facts = {"()": False, "None": None, **dict(known or ())}
         assigned = [n for n in ast.walk(node) if isinstance(n, ast.Assign) and ast.unparse(n.value) in facts]
         own = {ast.unparse(n.targets[0]): facts[ast.unparse(n.value)] for n in assigned}
         facts |= {name: fact for name, fact in own.items() if stored[name] == 1}
@@ -192,6 +192,12 @@ def _cut(module: str, name: str, known: frozenset[tuple[str, Any]], read: frozen
         node, changed = decided.visit(node), decided.changed
     fields = frozenset(n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute))
     return Piece(ast.unparse(node), tuple(_used(node)), fields)
+
+
+@cache
+def _said_in(module: str, name: str) -> frozenset[str]:
+    nodes = ast.walk(_names_of(module)[name])
+    return frozenset(ast.unparse(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute))
 
 
 @cache

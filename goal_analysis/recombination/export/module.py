@@ -1,7 +1,5 @@
 """What an exported file has besides formulas and the engine, cut as that is: the module that trains, and its check."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

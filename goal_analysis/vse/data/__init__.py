@@ -1,7 +1,5 @@
 """Data sets by name or by path; every kind, and a user's own, is a value in `DATASETS`."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

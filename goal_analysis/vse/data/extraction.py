@@ -1,7 +1,5 @@
 """Pictures to features in the layout of VSE++, in batches; what is interrupted goes on where it was."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Images in files or columns: decoded when a batch asks for them; pictures are cut to one size."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -2,8 +2,6 @@
 (Lee et al., 2018, https://arxiv.org/abs/1803.08024): ``{folder}/{split}_{ims.npy,caps.txt,ids.txt}``, the ids optional.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import warnings

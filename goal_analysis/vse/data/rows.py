@@ -1,7 +1,5 @@
 """Data sets of rows, each an image with captions, in any of the `LAYOUTS`; their splits are declared or drawn."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence

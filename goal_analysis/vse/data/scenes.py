@@ -1,7 +1,5 @@
 """Scenes made by the program: small pictures of coloured shapes; a caption tells a part, and may fit several images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,13 +238,22 @@ def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SceneImages(ArrayImages):
-    """Pictures of scenes, with what is in them and what their captions claim; ``noise`` of the claims is false."""
-
-    scenes: Int64[np.ndarray, "images things attributes"]
-    said: tuple[tuple[Said, ...], ...]
-    noise: float | int
+def tell(
+    scene: Int64[np.ndarray, "things attributes"],
+    completeness: float | int,
+    noise: float | int,
+    rng: np.random.Generator,
+) -> list[tuple[str, Said]]:
+    """The captions of a scene, each as `describe` gives it; five different ones where the scene gives so many."""
+    told: dict[str, Said] = {}
+    for attempt in range(ATTEMPTS * CAPTIONS):
+        text, said = describe(scene, completeness, noise, rng)
+        if text not in told or attempt >= ATTEMPTS * CAPTIONS - CAPTIONS:
+            told[text] = said
+        if len(told) == CAPTIONS:
+            break
+    found = [*told.items()][:CAPTIONS]
+    return found + found[:1] * (CAPTIONS - len(found))
 
 
 def load_scenes(
@@ -279,20 +286,6 @@ def _split(
     # Three streams, so that a picture does not depend on how its scene is described.
     worlds, shades, words = rng.spawn(3)
     scenes = make_scenes(count, objects, worlds)
-    pictures = render(scenes, shades)
-    captions, said = [], []
-    for scene in scenes:
-        told: dict[str, Said] = {}
-        for attempt in range(ATTEMPTS * CAPTIONS):
-            text, claims = describe(scene, completeness, noise, words)
-            # The same words again only where a scene does not give five different captions.
-            if text not in told or attempt >= ATTEMPTS * CAPTIONS - CAPTIONS:
-                told[text] = claims
-            if len(told) == CAPTIONS:
-                break
-        texts = [*told][:CAPTIONS] + [next(iter(told))] * (CAPTIONS - len(told))
-        captions += texts
-        said.append(tuple(told[text] for text in texts))
-    image_of = np.arange(count * CAPTIONS) // CAPTIONS
-    images = SceneImages(pictures, f"scenes {name}", scenes=scenes, said=tuple(said), noise=noise)
-    return Split(name, images, tuple(captions), image_of)
+    images = ArrayImages(render(scenes, shades), f"scenes {name}")
+    captions = tuple(text for scene in scenes for text, _ in tell(scene, completeness, noise, words))
+    return Split(name, images, captions, np.arange(len(captions)) // CAPTIONS)

@@ -1,7 +1,5 @@
 """Runs: an experiment is run in a folder, goes on there after any end, and is read back with its best model."""
 
-from __future__ import annotations
-
 import json
 import platform
 import subprocess
@@ -45,7 +43,7 @@ from goal_analysis.vse.loop.processes import name_dead_workers, watch_ranks
 from goal_analysis.vse.loop.training import Report, make_optimizer, steps_of_epoch, train
 from goal_analysis.vse.models.dual_encoder import RetrievalModel
 from goal_analysis.vse.models.model import build_model, build_tokenizer, portable_tables, restore_tokenizer
-from goal_analysis.vse.models.text import Tokenizer
+from goal_analysis.vse.models.text import Tokenizer, tokenizer_json
 from goal_analysis.vse.retrieval.scoring import embeddings
 
 TOKENIZER, ARCHITECTURE = "tokenizer.json", "architecture.json"
@@ -118,7 +116,7 @@ def run_experiment(
         if leads:
             if not (folder / RUN).exists():
                 write_json(folder / RUN, asdict(_record(experiment, data, command)))
-            write_whole(folder / TOKENIZER, json.dumps(tokenizer.to_json(), ensure_ascii=False) + "\n")
+            write_whole(folder / TOKENIZER, json.dumps(tokenizer_json(tokenizer), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         stamps = data.stamps()
 

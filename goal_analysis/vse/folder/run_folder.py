@@ -2,8 +2,6 @@
 those of epochs. The clock is in ``seconds.jsonl``, so a resumed run ends with the same log, bit for bit.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping

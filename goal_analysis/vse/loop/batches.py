@@ -1,7 +1,5 @@
 """The batches of an epoch, in an order that is a function of the seed alone; and reading in other processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """What goes wrong in training: a gradient that is not finite or vanishes, collapse, and short memory."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Ctrl-C, SIGTERM and SIGHUP, where they would end the process."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

@@ -2,8 +2,6 @@
 in the run's folder, which ends with the process, and a thread of each looks at the others' locks.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import threading

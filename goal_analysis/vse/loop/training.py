@@ -1,7 +1,5 @@
 """The training loop. What is random in a step follows from seed, step and process; a checkpoint holds none of it."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

@@ -44,12 +44,8 @@ class RetrievalModel(nn.Module):
         return self.text(tokens)
 
     def pair_scores(self, images: Images, tokens: Tokens) -> PairScores:
-        """What scores pairs of these images and captions, each of which is read once."""
+        """What scores pairs of these images and captions, each of which is read once, and re-ranks the first."""
         raise NotImplementedError
-
-    def score_pairs(self, images: Images, tokens: Tokens, rows: Pairs, columns: Pairs) -> Float[Tensor, " pairs"]:
-        """The scores of image ``rows[k]`` with caption ``columns[k]``, by which the first are re-ranked."""
-        return self.pair_scores(images, tokens)(rows, columns)
 
     def score(self, images: Images, tokens: Tokens) -> Float[Tensor, "images captions"]:
         """The scores of every image with every caption, before any are re-ranked."""
@@ -57,7 +53,7 @@ class RetrievalModel(nn.Module):
             return self.embed_images(images) @ self.embed_texts(tokens).T
         shape = len(images), len(tokens)
         pairs = torch.ones(shape, dtype=torch.bool, device=images.device).nonzero(as_tuple=True)
-        return self.score_pairs(images, tokens, *pairs).reshape(shape)
+        return self.pair_scores(images, tokens)(*pairs).reshape(shape)
 
     def forward(self, images: Images, tokens: Tokens, ids: Any = None) -> Any:
         """Both embeddings, the images first, or the scores of all pairs."""

@@ -1,7 +1,5 @@
 """Trained models as the libraries that they came from read them: folders of transformers and sentence-transformers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +18,7 @@ from goal_analysis.vse.models.encoders.pretrained import (
     load_checkpoint,
 )
 from goal_analysis.vse.models.matching import Matching
-from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, import_extra
+from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, import_extra, tokenizer_json
 
 
 def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> list[str]:
@@ -85,7 +83,7 @@ def _write_checkpoint(model: Any, tokenizer: Tokenizer | None, processor: Mappin
         (at / "preprocessor_config.json").write_text(json.dumps(processor), "utf-8")
     if tokenizer is not None:
         if not isinstance(tokenizer, Subwords):
-            raise ValueError(f"export: got the tokenizer {tokenizer.to_json()['kind']} but expected subwords")
+            raise ValueError(f"export: got the tokenizer {tokenizer_json(tokenizer)['kind']} but expected subwords")
         (at / "tokenizer.json").write_text(tokenizer.definition, "utf-8")
         (at / "tokenizer_config.json").write_text(tokenizer.settings, "utf-8")
 

@@ -1,7 +1,5 @@
 """Cross-modal models of Hugging Face: their own heads score an image with a caption, both read by one transformer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Models from tables: dual encoders, and models whose score is no dot product."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -44,7 +42,7 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
 
 
 def restore_tokenizer(given: Any) -> Tokenizer:
-    """The tokenizer that ``to_json`` wrote; anything else is a ValueError."""
+    """The tokenizer that `tokenizer_json` is of; anything else is a ValueError."""
     Table(given, "tokenizer")
     kind = _named(TOKENIZERS, given.get("kind"), "tokenizer")
     return read_value(kind, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")

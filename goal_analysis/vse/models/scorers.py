@@ -1,7 +1,5 @@
 """Scorers: models whose score of an image with a caption is no dot product."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial

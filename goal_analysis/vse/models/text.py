@@ -129,10 +129,6 @@ class Vocabulary:
         find = self._numbers.get
         return pad([[find(word, UNKNOWN) for word in words(caption)] or [UNKNOWN] for caption in captions])
 
-    def to_json(self) -> dict[str, Any]:
-        """The words with their frequencies."""
-        return {"kind": "words", **asdict(self)}
-
 
 LONGEST = 128  # tokens of a caption, the rest of it being cut off
 
@@ -203,10 +199,6 @@ class Subwords:
         """The captions as numbers, special tokens among them; one without any is one token 0."""
         return pad([encoding.ids or [0] for encoding in self._backend.encode_batch(list(captions))])
 
-    def to_json(self) -> dict[str, Any]:
-        """The definition."""
-        return {"kind": "subwords", **asdict(self)}
-
 
 OPEN_CLIP = "open_clip_config.json"  # what says in a folder of open_clip what model and tokenizer it has
 
@@ -267,14 +259,16 @@ class OpenClipTokens:
         ids = self._own(list(captions)) if captions else torch.zeros(0, 1, dtype=torch.int64)
         return Tokens(ids, torch.full((len(ids),), ids.shape[1]))
 
-    def to_json(self) -> dict[str, Any]:
-        """The files."""
-        return {"kind": "open_clip", "files": dict(self.files)}
-
 
 Tokenizer = Vocabulary | Subwords | OpenClipTokens
 TOKENIZERS: dict[str, type[Tokenizer]] = {"words": Vocabulary, "subwords": Subwords, "open_clip": OpenClipTokens}
 """Every tokenizer by its name, which is its ``kind`` in JSON."""
+
+
+def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The kind and the fields of a tokenizer, as JSON has them."""
+    kind = next(name for name, known in TOKENIZERS.items() if isinstance(tokenizer, known))
+    return {"kind": kind, **asdict(tokenizer)}
 
 
 def import_extra(package: str, where: str = "", extra: str = "") -> Any:

@@ -1,7 +1,5 @@
 """Pairs of an image and a caption that people judged: those of a high score are right answers beside an image's own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

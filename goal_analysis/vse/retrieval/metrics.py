@@ -3,8 +3,6 @@ answer stands before a right one of the same score, so that a model that gives e
 perfect.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -2,8 +2,6 @@
 embeddings and one strip; the scores of other models cost too much to be made twice, and are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -86,7 +84,7 @@ class Ways:
                     captions, of_captions = columns[some].unique(return_inverse=True)
                     features, words = read_images(images), read_captions(captions)
                     here = (pairs.to(features.device) for pairs in (rows[some] - images[0], of_captions))
-                    found[some] = model.score_pairs(features, words, *here).cpu().double()
+                    found[some] = model.pair_scores(features, words)(*here).cpu().double()
             return found
 
         with evaluation_mode(model):

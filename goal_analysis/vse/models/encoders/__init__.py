@@ -1,7 +1,5 @@
 """Encoders of images and of captions, by their names; a user's own join `IMAGE_ENCODERS` and `TEXT_ENCODERS`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

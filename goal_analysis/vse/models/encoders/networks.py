@@ -1,7 +1,5 @@
 """Networks of timm, torchvision and Hugging Face: encoders of pictures, and what makes features of them beforehand."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import math

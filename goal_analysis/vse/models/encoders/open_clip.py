@@ -1,7 +1,5 @@
 """Dual encoders of open_clip: its own classes, with random weights of a configuration, or of a folder or tag of its."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import Projection, Tower
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
-from goal_analysis.vse.models.text import OPEN_CLIP, OpenClipTokens, Tokenizer, Tokens, import_extra
+from goal_analysis.vse.models.text import OPEN_CLIP, OpenClipTokens, Tokenizer, Tokens, import_extra, tokenizer_json
 
 WEIGHTS = "open_clip_model.safetensors"  # in a folder that open_clip reads
 
@@ -116,7 +114,7 @@ class OpenClipText(_Side):
         self.model, config = open_clip_model(model, pretrained, config)
         own = config["model_cfg"]["text_cfg"]
         if not isinstance(tokenizer, OpenClipTokens) or tokenizer.text_config != own:
-            given = f"open_clip: got the tokenizer {tokenizer.to_json()['kind']}"
+            given = f"open_clip: got the tokenizer {tokenizer_json(tokenizer)['kind']}"
             raise ValueError(f"{given} but expected that of the model: leave model.tokenizer out")
         self._project({"text": tokenizer(("a",)).ids}, dim, projection, None)
         self.made_of |= {"model": "", "pretrained": "", "config": config}

@@ -1,7 +1,5 @@
 """From the vectors of an image's regions or a caption's words to one vector: the poolings, and unit rows."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from inspect import Signature, signature

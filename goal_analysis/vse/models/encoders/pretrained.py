@@ -2,8 +2,6 @@
 without a network, or names on the hub; nothing in a checkpoint is code, and nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """Encoders that are trained from nothing: of features, of pictures, and of captions."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Annotated

@@ -25,6 +25,7 @@ import typer
 from typer import Argument, Option
 
 import goal_analysis as ga
+from goal_analysis import declarations
 from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
@@ -99,9 +100,8 @@ def refuse(problem: object) -> NoReturn:
 
 def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
     """Refuse what is given, if it is, and is not among these."""
-    names = tuple(accepted)
-    if given is not None and given not in names:
-        refuse(f"{what}: got {given!r} but expected one of {', '.join(names)}")
+    if given is not None:
+        declarations.expect_among(what, given, accepted)
 
 
 @contextmanager
@@ -293,15 +293,6 @@ def objective_of(text: str, own: Path | None = None, **keywords: Any) -> ga.Obje
     from goal_analysis.api.objectives import value_of
 
     return value_of(text, parts(own), **keywords)
-
-
-def of_formula(formula: str, settings: Mapping[str, float]) -> ga.Objective:
-    """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
-    from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
-
-    return loss_from_mapping(
-        "formula", {"formula": formula, "hyperparameters": dict(settings), "title": "Your formula"}
-    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
+from goal_analysis.declarations import expect_kind
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
 
@@ -58,6 +59,7 @@ class GradientCache(nn.Module):
         super().__init__()
         if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
             raise ValueError(f"GradientCache: chunk: got {chunk!r} but expected a whole number from 1")
+        expect_kind("GradientCache: model", model, Callable, "a module or a function")
         self.model, self.chunk, self.select = model, chunk, select
         self._looked = False
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.pictures import KINDS
 from goal_analysis.pictures import cosine_frames as cosines
 from goal_analysis.pictures import weight_frames as frames
@@ -58,8 +59,7 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
     if kinds is None:
         kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in cosines.OF_COSINES]
     for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
+        expect_among("kind", kind, KINDS)
         with style():
             drawn, said = _drawn(objective, kind)
             columns, side = (2, 1.9) if kind == "portrait" else (len(drawn), 2.4)
@@ -142,17 +142,18 @@ def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figu
         frames.once({str(weight): panel for weight, panel in of.groupby("weight", sort=False)}, "share")
         for _, of in frame.groupby("objective", sort=False)
     ]
-    wide, shares = max(map(len, surfaces)), frame.groupby(frame["objective"] == cosines.DIFFERENCE)["share"]
+    shares = frame.groupby(frame["objective"] == cosines.DIFFERENCE)["share"]
     scales = {differing: _scale_of_shares(of, bool(differing)) for differing, of in shares}
-    blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
+    blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / max(map(len, surfaces)))))
     rows = math.ceil(len(surfaces) / blocks)
-    figure, axes = panels(rows, blocks * wide, SIDE, SIDE)
+    wide = [max(map(len, surfaces[first : first + rows])) for first in range(0, len(surfaces), rows)]
+    figure, axes = panels(rows, sum(wide), SIDE, SIDE)
     for ax in axes.flat:
         ax.set_visible(False)
     with_bar = {(len(surfaces) - len(scales)) // rows * rows, *([len(surfaces) - 1] if len(scales) > 1 else [])}
     for place, (title, of_weights) in enumerate(zip(titles, surfaces, strict=True)):
         block, row = divmod(place, rows)
-        beside = axes[row, block * wide : (block + 1) * wide]
+        beside = axes[row, sum(wide[:block]) : sum(wide[: block + 1])]
         differing, last = title == titles[-1] and len(scales) > 1, row == rows - 1 or place == len(surfaces) - 1
         colours = [
             _draw_share(panel, ax, scales[differing], weights, last, ax is axes[row, 0])

@@ -102,8 +102,13 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     """Recall@K over K up to ``top``: the share of the ranks up to K, by ``name`` and ``rank`` (from 1)."""
+    ks = np.arange(1, top + 1)
     for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
-        sns.ecdfplot(x=of["rank"], stat="percent", ax=ax, label=name, **line_of(place))
+        share = 100 * (of["rank"].to_numpy() <= ks[:, None]).mean(axis=1)
+        looks = line_of(place) | {"linestyle": DASHES[place % len(DASHES)]}  # both may be 0, or 100
+        sns.lineplot(
+            x=ks, y=share, drawstyle="steps-post", ax=ax, label=name, clip_on=False, marker="." * (top == 1), **looks
+        )
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
     ax.set_xscale("log")
     ax.set_xticks(marks, [str(k) for k in marks])
@@ -201,7 +206,7 @@ def gallery_figure(frame: pd.DataFrame) -> Figure:
         ax.spines[:].set(visible=True, color=colour, linewidth=weight)
         if isinstance(cell["item"], str):  # about 20 letters fit into a cell, and seven lines
             lines = textwrap.wrap(cell["item"], 20, max_lines=7, placeholder="…")
-            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top")
+            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top", clip_on=True, parse_math=False)
         else:
             ax.imshow(np.clip(cell["item"], 0, 1), interpolation="nearest")
     return fit(figure, "Queries with what was retrieved, most similar first: ✓ marks what is right")

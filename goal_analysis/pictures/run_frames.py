@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,19 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
-    """Numbers of records: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
+    """Finite numbers of records, a row each: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a
+    probe), ``quantity`` and ``value``.
+    """
     rows = [
         (run.objective, run.seed, record["step"], float(record.get("epoch", np.nan)), name, float(value))
         for run in runs
         for record in run.records
         if record["kind"] == kind
         for name, value in record.items()
-        if name not in ("step", "epoch") and isinstance(value, int | float) and not isinstance(value, bool)
+        if name not in ("step", "epoch")
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and isfinite(value)
     ]
     return pd.DataFrame(rows, columns=["objective", "seed", "step", "epoch", "quantity", "value"])
 

@@ -47,6 +47,7 @@ from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
+    loss_of_formula,
     loss_to_mapping,
     weight_from_mapping,
     weight_to_mapping,
@@ -75,8 +76,7 @@ def parse_objective(
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
-        given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
-        return _with_fields(replace(loss_from_mapping("formula", given), name=text), fields)
+        return _with_fields(loss_of_formula(text, settings or {}), fields)
     match = LINE.fullmatch(text)
     if match is None:
         here = called(text, [loss.name for loss in parts.losses], parts.classes)

@@ -9,7 +9,7 @@ In a loss everything is derived: T from the outer function Φ(x_p, x_n), P⁺ = 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import number_of, one_of
+from goal_analysis.declarations import expect_kind, number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, resolve
@@ -308,6 +308,7 @@ class Objective(Displayed):
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
+        expect_kind(f"{owner}: learned", self.learned, Iterable, "names of hyperparameters")
         given = self.learned.split("+") if isinstance(self.learned, str) else self.learned
         object.__setattr__(self, "learned", tuple(re.sub(r"\s", "", text) for text in given if text.strip()))
         _ = self.most_learned

@@ -54,9 +54,7 @@ def read_json(text: str) -> Any:
 
 
 def text_of_file(path: Path) -> str:
-    """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8, and an
-    OSError one that cannot be read.
-    """
+    """The text of a file that declares something; an OSError or a ValueError says which cannot be read, and why."""
     checked = regular(path)
     try:
         with checked.open("rb") as file:
@@ -86,7 +84,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Put the name of a file in front of what a ValueError says of what it declares."""
+    """Put the name of a file, or of what is read, in front of what a ValueError says."""
     try:
         yield
     except ValueError as problem:
@@ -188,6 +186,12 @@ def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
     names = tuple(accepted)
     if given not in names:
         raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
+
+
+def named(where: str, name: object, known: Mapping[str, T]) -> T:
+    """What a name stands for; another one is refused."""
+    expect_among(where, name, known)
+    return known[str(name)]
 
 
 def checked_door(function: Callable[P, T]) -> Callable[P, T]:
@@ -355,7 +359,7 @@ def as_json(value: Any) -> Any:
     for kind, write in _WRITTEN:
         if isinstance(value, kind):
             return write(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+    raise TypeError(f"got {value!r:.100} but expected what JSON can hold")
 
 
 _WRITTEN: tuple[tuple[type, Callable[[Any], Any]], ...] = (

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goal_analysis.declarations import checked_door, expect_among, expect_kind, naming, one_of, text_of_file
+from goal_analysis.declarations import checked_door, expect_among, expect_kind, named, naming, one_of, text_of_file
 from goal_analysis.files import write_whole
 from goal_analysis.recombination.names import FIELDS, TWIN
 from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
@@ -24,7 +24,8 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.integrability import integrability as integrability_of_weights
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
-from losses_catalog import catalog, libraries, pair_weights, triplet_weights
+from losses_catalog import catalog, pair_weights, triplet_weights
+from losses_catalog.lookup import classes
 
 if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from torch import Tensor
@@ -45,7 +46,6 @@ NEIGHBOURS = 5
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
     """What names stand for: the weights of the catalog, and losses."""
-    classes = [named for of_library in libraries.values() for named in of_library.items()]
     titles = [(loss.title, loss.name) for loss in losses]
     return Parts(triplet_weights, pair_weights, losses, (*classes, *titles))
 
@@ -185,7 +185,7 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
     >>> integrability("nca/constant").loss
     softplus(tau*(s_n - s_p))/tau
     """
-    if isinstance(given, Decomposition | WeightField):
+    if isinstance(given, Decomposition | WeightField) and not keywords:
         return integrability_of_weights(given)
     from goal_analysis.recombination.verdict import verdict
 
@@ -281,9 +281,7 @@ def measure(
     from goal_analysis.numeric.measurement import measure as measured
 
     kinds: dict[Any, Inputs] = {kind.name.lower(): kind for kind in Inputs}
-    if not isinstance(inputs, Inputs | None):
-        expect_among("inputs", inputs, kinds)
-    kind = kinds.get(inputs, inputs)
+    kind = inputs if isinstance(inputs, Inputs | None) else named("inputs", inputs, kinds)
     dtype = dtype if dtype is None else _dtype(dtype)
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
@@ -411,8 +409,8 @@ def family(
     from goal_analysis.recombination.minings import mining_of
 
     mined = [mining_of(text) for text in ([minings] if isinstance(minings, str) else minings)]
-    named = [using] if isinstance(using, str) else using
-    return members(parts_with(), mined, using=named, integrable=integrable, sign=sign)
+    wanted = [using] if isinstance(using, str) else using
+    return members(parts_with(), mined, using=wanted, integrable=integrable, sign=sign)
 
 
 @checked_door

@@ -177,10 +177,7 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
 
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
     said = {name if "." in name else f"training.{name}": value for name, value in settings.items()}
-    try:
-        return [f"{name}={json.dumps(value, default=as_json)}" for name, value in said.items()]
-    except TypeError as problem:
-        raise TypeError(f"settings: got {settings!r:.100} but expected what JSON can hold: {problem}") from problem
+    return [f"{name}={json.dumps(value, default=as_json)}" for name, value in said.items()]
 
 
 def experiment_of(

@@ -174,10 +174,8 @@ def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = 
     read = [(text, line.groups()) for text, line in lines if line is not None]
     for check in (_check_parts, _check_settings):
         for text, parts in read:
-            try:
+            with naming(f"objective {text!r}"):
                 check(*parts)
-            except ValueError as problem:
-                raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
 def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, mining: str | None) -> None:
@@ -268,14 +266,10 @@ def losses(own: Path | None = None) -> tuple[ga.Objective, ...]:
 
     if own is None:
         return catalog
-    try:
+    with naming(own):
         read = losses_from_mapping(read_toml(read_text(str(own))))
-    except (ValueError, TypeError) as problem:
-        raise ValueError(f"{own}: {problem}") from problem
-    known = {loss.name for loss in catalog}
-    for loss in read:
-        if loss.name in known:
-            raise ValueError(f"{own}: got the loss {loss.name!r}, which the catalog has; expected another name")
+        for name in {loss.name for loss in read} & {loss.name for loss in catalog}:
+            raise ValueError(f"got the loss {name!r}, which the catalog has; expected another name")
     return (*read, *catalog)
 
 

@@ -98,11 +98,8 @@ def chosen_objectives(
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
     found = [replace(options.objective_of(name, own), name=name) for name in names]
-    found = list(options.losses(own)) if every else found
-    if formula:
-        from goal_analysis.symbolic.parsing.declaration import loss_of_formula
-
-        found.append(loss_of_formula(formula, settings))
+    found = [*(options.losses(own) if every else found)]
+    found += [options.objective_of(formula, **settings)] if formula else []
     if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
     called = [one.name for one in found]

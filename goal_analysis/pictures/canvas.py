@@ -54,9 +54,8 @@ def fit(figure: Figure, title: str = "") -> Figure:
     sides = np.array([grid.get_width_ratios()[0], grid.get_height_ratios()[0]])
     Ruler(figure)
     for panel in axes:
-        for ax in (panel, *panel.child_axes):
-            _say_power(ax.xaxis, ax.get_xlim())
-            _say_power(ax.yaxis, ax.get_ylim())
+        for axis in (axis for ax in (panel, *panel.child_axes) for axis in (ax.xaxis, ax.yaxis)):
+            _say_power(axis)
     with style():
         engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)
         for ax in axes:
@@ -83,15 +82,13 @@ def fit(figure: Figure, title: str = "") -> Figure:
     return figure
 
 
-def _say_power(axis: Axis, limits: tuple[float, float]) -> None:
+def _say_power(axis: Axis) -> None:
     """Write the power of ten of large and of small numbers in the label, where no legend is."""
-    power, formatter = int(np.floor(np.log10(max(map(abs, limits))))), axis.get_major_formatter()
-    if isinstance(formatter, ScalarFormatter):
-        formatter.set_useOffset(False)
-        if not PLAIN[0] <= power <= PLAIN[1]:
-            formatter.set_powerlimits((power, power))
-            axis.offsetText.set_visible(False)
-            axis.set_label_text(f"{axis.get_label_text()} $\\times\\,10^{{{power}}}$")
+    power, formatter = int(np.floor(np.log10(np.abs(axis.get_view_interval()).max()))), axis.get_major_formatter()
+    if isinstance(formatter, ScalarFormatter) and not PLAIN[0] <= power <= PLAIN[1]:
+        formatter.set_powerlimits((power, power))
+        axis.offsetText.set_visible(False)
+        axis.set_label_text(f"{axis.get_label_text()} $\\times\\,10^{{{power}}}$")
 
 
 def save(figure: Figure, path: Path) -> None:

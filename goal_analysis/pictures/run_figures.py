@@ -22,19 +22,21 @@ from goal_analysis.numeric.student import mean_interval
 from goal_analysis.pictures import FILMS
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.run_frames import Records, log_frame
-from goal_analysis.pictures.style import DASHES, FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style, weight_axis
+from goal_analysis.pictures.style import (
+    DASHES,
+    FAINT,
+    INK,
+    NAMES,
+    PULL,
+    PUSH,
+    RIGHT,
+    WRONG,
+    line_of,
+    style,
+    weight_axis,
+)
 from goal_analysis.pictures.weight_figures import draw_surface
 from goal_analysis.pictures.weight_frames import Objective, field_of, once, span_of, surface_frame
-
-NAMES = {
-    "rsum": "RSUM (of 600)",
-    "active_share": r"active anchors, share $\in [0, 1]$",
-    "effective_negatives": "effective negatives",
-    "push_share": r"push share $\in [0, 1]$",
-    "pull_share": r"pull share $\in [0, 1]$",
-    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
-    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
-}  # of columns of the log; others stand at an axis as they are
 
 SIDES = {"p": PULL, "n": PUSH}
 FOREMOST, LETTERS = 8, 56  # how many lines of a figure have colours of their own, and letters of a name in a line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,21 +22,17 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
-    """Finite numbers of records, a row each: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a
-    probe), ``quantity`` and ``value``.
-    """
+    """Finite numbers: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
     rows = [
         (run.objective, run.seed, record["step"], float(record.get("epoch", np.nan)), name, float(value))
         for run in runs
         for record in run.records
         if record["kind"] == kind
         for name, value in record.items()
-        if name not in ("step", "epoch")
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and isfinite(value)
+        if name not in ("step", "epoch") and isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    return pd.DataFrame(rows, columns=["objective", "seed", "step", "epoch", "quantity", "value"])
+    columns = ["objective", "seed", "step", "epoch", "quantity", "value"]
+    return pd.DataFrame([row for row in rows if np.isfinite(row[-1])], columns=columns)
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

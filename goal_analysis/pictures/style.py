@@ -24,6 +24,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
 DASHES = ("-", "--", ":", "-.")  # of lines beside each other, where the colours do not suffice
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negative, and of what has two signs
 LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
+NAMES = {
+    "rsum": "RSUM (of 600)",
+    "active_share": r"active anchors, share $\in [0, 1]$",
+    "effective_negatives": "effective negatives",
+    "push_share": r"push share $\in [0, 1]$",
+    "pull_share": r"pull share $\in [0, 1]$",
+    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
+    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
+}  # of columns of the log; others stand at an axis as they are
 CONTOURS = 7  # of a linear scale
 DECADES = 4  # how many powers of ten a logarithmic scale shows
 SEEN = 20.0  # on a linear axis what stays below one part in so many of the largest cannot be told from zero
@@ -37,6 +46,7 @@ _SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("font.size", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 9),
     **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
+    "axes.formatter.useoffset": False,
     "axes.prop_cycle": cycler(color=COLOURS),
     "axes.titlelocation": "left",
     "figure.titlesize": 10,
@@ -134,9 +144,7 @@ def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
 
 
 def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> None:
-    """The axis of weights: linear, or logarithmic down to a floor where one kind, or half of all, would look like zero
-    else.
-    """
+    """The axis of weights: linear, or logarithmic where one kind, or half of all, would look like zero else."""
     sizes = values.abs()[kinds.notna() & (values != 0) & np.isfinite(values)]
     small, top = min([*sizes.groupby(kinds).max(), sizes.median()]), sizes.max()
     if top > SEEN * small:

@@ -168,12 +168,7 @@ def draw_surface(
     return ax
 
 
-def draw_field(
-    arrows: pd.DataFrame,
-    curl: pd.DataFrame,
-    ax: Axes,
-    similarity: Similarity = COSINE,
-) -> Axes:
+def draw_field(arrows: pd.DataFrame, curl: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """Arrows on the curl, with contours of the potential, and a thick line where the curl is concentrated."""
     if (curl["curl"].abs() > 0).any():
         scale = scale_of(curl["curl"], signed=True)

@@ -76,11 +76,8 @@ class GradientObjective(nn.Module):
         match: Callable[[Tensor, Tensor], Matches] = Matches.of_image_ids,
     ) -> None:
         super().__init__()
-        if not isinstance(objective, Objective):
-            raise TypeError(
-                f"objective: got {objective!r} but expected an Objective, such as "
-                "goal_analysis.objective('nca/linear') makes of text"
-            )
+        such = "an Objective, such as goal_analysis.objective('nca/linear') makes of text"
+        expect_kind("objective", objective, Objective, such)
         refused = refusal(objective)
         if refused:
             raise ValueError(refused)

@@ -170,11 +170,7 @@ def explore(
     or ``(embeddings, dim)`` with labels, a ``.npy`` or a text with one a line. What does not fit is a ValueError.
     """
     laid = _batch(files, labels) if files else None
-    return written(
-        "explore.html",
-        objectives=objective_sections(texts, objective_of, laid),
-        command=said(command),
-    )
+    return written("explore.html", objectives=objective_sections(texts, objective_of, laid), command=said(command))
 
 
 def _batch(files: Sequence[Path], labels: Path | None) -> Callable[[GradientObjective], Laid]:

@@ -244,8 +244,7 @@ PRIMITIVES = (hinge, step, sigmoid, softplus, logsumexp, detach)
 
 def check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
     """Refuse what is no expression (TypeError), or one with other symbols than those that are allowed (ValueError)."""
-    if not isinstance(formula, sp.Expr):
-        raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
+    expect_kind(where, formula, sp.Expr, "a SymPy expression")
     if stray := formula.free_symbols - allowed:
         names, accepted = (", ".join(sorted(map(str, symbols))) for symbols in (stray, allowed))
         raise ValueError(f"{where}: got the symbol {names} in {formula} but allowed are {accepted}")

@@ -17,14 +17,14 @@ from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from goal_analysis.files import regular
 
-T = TypeVar("T")
+P, T = ParamSpec("P"), TypeVar("T")
 MOST_BYTES = 1_000_000  # of a file that declares something
 MOST_IN_A_LINE = 10_000  # characters of a line of TOML
 DEEPEST = 50  # tables and lists within one another: what is deeper cannot even be shown in a message
@@ -49,9 +49,14 @@ def read_toml(text: str) -> dict[str, Any]:
 
 
 def text_of_file(path: Path) -> str:
-    """The text of a file that declares something; a ValueError names a file that is too long or not in UTF-8."""
-    with regular(path).open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
+    """The text of a file that declares something; an OSError or a ValueError says which cannot be read, and why."""
+    checked = regular(path)
+    try:
+        with checked.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as problem:
+        said = f"{path}: got {str(problem.strerror).lower()} but expected a file of TOML or JSON"
+        raise type(problem)(said) from problem
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:
@@ -74,7 +79,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def naming(path: object) -> Iterator[None]:
-    """Put the name of a file in front of what a ValueError says of what it declares."""
+    """Put the name of a file, or of what is read, in front of what a ValueError says."""
     try:
         yield
     except ValueError as problem:
@@ -165,6 +170,51 @@ def one_of(names: Iterable[str], given: object = "", others: Iterable[tuple[str,
 # --- values --------------------------------------------------------------------------------------
 
 
+def expect_kind(where: str, given: object, kind: Any, words: str) -> None:
+    """Refuse what is of another kind than a class, or some, with the words of what is expected."""
+    if not isinstance(given, kind):
+        raise TypeError(f"{where}: got {given!r:.100} but expected {words}")
+
+
+def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
+    """Refuse what is none of these names, with those that resemble it first."""
+    names = tuple(accepted)
+    if given not in names:
+        raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
+
+
+def named(where: str, name: object, known: Mapping[str, T]) -> T:
+    """What a name stands for; another one is refused."""
+    expect_among(where, name, known)
+    return known[str(name)]
+
+
+def checked_door(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, which refuses arguments that are not what their annotations say, as far as `_KINDS` has those."""
+    known = inspect.signature(function)
+
+    @wraps(function)
+    def door(*arguments: P.args, **keywords: P.kwargs) -> T:
+        for name, given in known.bind(*arguments, **keywords).arguments.items():
+            if kind := _KINDS.get(known.parameters[name].annotation):
+                expect_kind(name, given, *kind)
+        return function(*arguments, **keywords)
+
+    return door
+
+
+_KINDS: dict[str, tuple[Any, str]] = {
+    "bool": (bool, "True or False"),
+    "bool | None": (bool | None, "True, False or None"),
+    "int": (numbers.Integral, "a whole number"),
+    "str": (str, "text"),
+    "str | None": (str | None, "text"),
+    "str | Path": (str | Path, "text or a path"),
+    "str | Path | None": (str | Path | None, "text or a path"),
+    **dict.fromkeys(("Iterable[str | Mining]", "str | Iterable[str]", "Sequence[str]"), (Iterable, "a list of texts")),
+}
+
+
 class Words(NamedTuple):
     """What an error says is expected, in the place of what the annotation says: ``Annotated[str, Words("a path")]``."""
 
@@ -184,7 +234,7 @@ def read_value(kind: type[T], given: Any, where: str) -> T:
     from pydantic import ValidationError
 
     try:
-        text = json.dumps(given, default=_as_json)
+        text = json.dumps(given, default=as_json)
     except (TypeError, ValueError, RecursionError) as problem:
         raise ValueError(f"{where}: got {_short(given)} but expected what JSON can hold: {problem}") from problem
     try:
@@ -297,13 +347,14 @@ def _fields_of(kind: type) -> dict[str, Any]:
     return {one.name: hints[one.name] for one in fields(kind)}
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """What JSON can hold of a value, for the ``default`` of `json.dumps`; a TypeError where that is nothing."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     for kind, write in _WRITTEN:
         if isinstance(value, kind):
             return write(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+    raise TypeError(f"got {value!r:.100} but expected what JSON can hold")
 
 
 _WRITTEN: tuple[tuple[type, Callable[[Any], Any]], ...] = (

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goal_analysis.declarations import naming, one_of, text_of_file
+from goal_analysis.declarations import checked_door, expect_among, expect_kind, named, naming, one_of, text_of_file
 from goal_analysis.files import write_whole
 from goal_analysis.recombination.names import FIELDS, TWIN
 from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
@@ -24,13 +24,14 @@ from goal_analysis.symbolic.analysis.integrability import Integrability
 from goal_analysis.symbolic.analysis.integrability import integrability as integrability_of_weights
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight, WeightField
-from losses_catalog import catalog, libraries, pair_weights, triplet_weights
+from losses_catalog import catalog, pair_weights, triplet_weights
+from losses_catalog.lookup import classes
 
 if TYPE_CHECKING:  # torch and NumPy are loaded by the doors that need them
     from torch import Tensor
 
     from goal_analysis.numeric.characteristics import Characteristics
-    from goal_analysis.numeric.measurement import Measurement
+    from goal_analysis.numeric.measurement import Inputs, Measurement
     from goal_analysis.numeric.verification import Verification
     from goal_analysis.recombination.description import Description
     from goal_analysis.recombination.minings import Mining
@@ -45,7 +46,6 @@ NEIGHBOURS = 5
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
     """What names stand for: the weights of the catalog, and losses."""
-    classes = [named for of_library in libraries.values() for named in of_library.items()]
     titles = [(loss.title, loss.name) for loss in losses]
     return Parts(triplet_weights, pair_weights, losses, (*classes, *titles))
 
@@ -78,9 +78,7 @@ def value_of(given: Given, known: Parts | None = None, /, **keywords: Any) -> Ob
 def _reader(given: Any, known: Parts) -> Callable[[Mapping[str, Any]], Objective]:
     if not isinstance(given, str):
         value = getattr(given, "objective", given)
-        if not isinstance(value, Objective):
-            expected = "text such as info_nce(tau=12), a path or an Objective"
-            raise TypeError(f"objective: got {given!r:.100} but expected {expected}")
+        expect_kind("objective", value, Objective, "text such as info_nce(tau=12), a path or an Objective")
         return value.with_settings
     for loss in known.losses:
         if loss.name == given:  # which needs no torch
@@ -107,6 +105,7 @@ def text_of(given: Given) -> str:
     return line_of(found, parts_with()) or to_toml(found, parts_with())
 
 
+@checked_door
 def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:
     """An objective as a torch module whose gradient is the weight matrix W, whether or not a loss has it.
 
@@ -132,6 +131,7 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
     return GradientObjective(value_of(given, **keywords), refuse_nonfinite)
 
 
+@checked_door
 def loss(name: str, **settings: float) -> Objective:
     """A loss of the catalog.
 
@@ -185,7 +185,7 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
     >>> integrability("nca/constant").loss
     softplus(tau*(s_n - s_p))/tau
     """
-    if isinstance(given, Decomposition | WeightField):
+    if isinstance(given, Decomposition | WeightField) and not keywords:
         return integrability_of_weights(given)
     from goal_analysis.recombination.verdict import verdict
 
@@ -218,6 +218,7 @@ def describe(given: Given, **keywords: Any) -> Description:
     return objective(given, **keywords).describe()
 
 
+@checked_door
 def verify(
     given: Given, *, dtypes: Sequence[str] = ("float64", "float32", "bfloat16"), device: str = "cpu", **keywords: Any
 ) -> Verification:
@@ -247,16 +248,14 @@ def _dtype(given: Any, *narrow: str) -> Any:
 
     name = str(given).removeprefix("torch.")
     accepted = ("float64", "float32", *narrow)
-    if name not in accepted:
-        raise ValueError(
-            f"{'dtypes' if narrow else 'dtype'}: got {given!r} but expected one of {one_of(accepted, name)}"
-        )
+    expect_among("dtypes" if narrow else "dtype", name, accepted)
     return getattr(torch, name)
 
 
+@checked_door
 def measure(
     loss_fn: str | Callable[..., Any],
-    inputs: str | None = None,
+    inputs: str | Inputs | None = None,
     *,
     points: int = 21,
     dtype: Any = None,
@@ -282,9 +281,7 @@ def measure(
     from goal_analysis.numeric.measurement import measure as measured
 
     kinds: dict[Any, Inputs] = {kind.name.lower(): kind for kind in Inputs}
-    kind = kinds.get(inputs, inputs)
-    if kind is not None and not isinstance(kind, Inputs):
-        raise ValueError(f"inputs: got {inputs!r} but expected one of {one_of(kinds, inputs)}")
+    kind = inputs if isinstance(inputs, Inputs | None) else named("inputs", inputs, kinds)
     dtype = dtype if dtype is None else _dtype(dtype)
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
@@ -328,6 +325,7 @@ def _measurable(target: str) -> Callable[..., Any]:
     return of_embeddings
 
 
+@checked_door
 def recombine(
     given: Given,
     *,
@@ -360,6 +358,8 @@ def recombine(
     for mark, part in (("/", pair), ("@", mining)):
         if part is not None:
             line += mark + (part if isinstance(part, str) else getattr(part, "name", "own"))
+    expect_kind("triplet", triplet, TripletWeight | str | None, "a name or a TripletWeight")
+    expect_kind("pair", pair, PairWeights | str | None, "a name or PairWeights")
     t = parts_with().triplet(triplet) if isinstance(triplet, str) else triplet
     p = parts_with().pair(pair) if isinstance(pair, str) else pair
     return recombined(found, triplet=t, pair=p, mining=mining, name=name or line + (f"({t.name})" if t else ""))
@@ -383,15 +383,21 @@ def twin(given: Given, **keywords: Any) -> Objective:
     return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)
 
 
+@checked_door
 def family(
-    minings: Iterable[str | Mining] = ("hardest",), *, using: str | Iterable[str] = (), **filters: Any
+    minings: Iterable[str | Mining] = ("hardest",),
+    *,
+    using: str | Iterable[str] = (),
+    integrable: bool | None = None,
+    sign: str | None = None,
 ) -> Iterator[Description]:
     """The objectives that the weights of the catalog and of its losses make.
 
     Args:
         minings: with which minings.
         using: names of weights or losses of which a member has at least one.
-        filters: ``integrable`` and ``sign``, as in `goal_analysis.recombination.family.family`.
+        integrable: whether a member is the gradient of a loss; by default either.
+        sign: what its weights do, such as ``pulls and pushes``; by default anything.
 
     Raises:
         ValueError: a name that is not known, and those that are.
@@ -403,9 +409,11 @@ def family(
     from goal_analysis.recombination.minings import mining_of
 
     mined = [mining_of(text) for text in ([minings] if isinstance(minings, str) else minings)]
-    return members(parts_with(), mined, using=[using] if isinstance(using, str) else using, **filters)
+    wanted = [using] if isinstance(using, str) else using
+    return members(parts_with(), mined, using=wanted, integrable=integrable, sign=sign)
 
 
+@checked_door
 def export(given: Given, path: str | Path | None = None, *, name: str | None = None, **keywords: Any) -> str:
     """The text of a Python file that trains with an objective and needs torch alone.
 

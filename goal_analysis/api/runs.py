@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
-from goal_analysis.declarations import check_counts, one_of
+from goal_analysis.declarations import as_json, check_counts, checked_door, expect_among, expect_kind, one_of
 from goal_analysis.files import folder_name
 from goal_analysis.study import TUNED
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
@@ -41,6 +41,7 @@ class Run:
     folder: Path
 
     def __post_init__(self) -> None:
+        expect_kind("folder", self.folder, str | Path, "text or a path")
         object.__setattr__(self, "folder", Path(self.folder))
         _ = self.experiment
 
@@ -111,6 +112,7 @@ class Run:
         return "\n".join([f"`{self!r}`", "", *(f"| {' | '.join(row)} |" for row in table)])
 
 
+@checked_door
 def load_run(folder: str | Path) -> Run:
     """The run in a folder, whoever trained it.
 
@@ -123,6 +125,7 @@ def load_run(folder: str | Path) -> Run:
     return Run(Path(folder))
 
 
+@checked_door
 def train(
     data: str | Path | None = None,
     objective: Given = BASELINE,
@@ -173,7 +176,8 @@ def _say_epoch(record: Mapping[str, Any]) -> None:
 
 
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{name if '.' in name else f'training.{name}'}={json.dumps(v)}" for name, v in settings.items()]
+    said = {name if "." in name else f"training.{name}": value for name, value in settings.items()}
+    return [f"{name}={json.dumps(value, default=as_json)}" for name, value in said.items()]
 
 
 def experiment_of(
@@ -191,6 +195,7 @@ def experiment_of(
     return replace(found, objective=text_of(found.objective))
 
 
+@checked_door
 def compare(
     objectives: Sequence[Given],
     data: str | Path | None = None,
@@ -220,7 +225,7 @@ def compare(
     from goal_analysis.study.comparison import compare as compared
     from goal_analysis.study.driver import Driver, by_seed, seed_jobs
 
-    check_counts(seeds=seeds)
+    check_counts(seeds=seeds, jobs=jobs)
     assignments = _assignments(settings)
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     measured = measured_on(split, next(iter(named.values())))
@@ -237,12 +242,11 @@ def measured_on(split: str, experiment: Experiment) -> Callable[[Path], float]:
     """What measures the best model of a run in its folder by its RSUM on a split; a DataError where there is none."""
     from goal_analysis.study.driver import best_rsum
 
-    if split == "dev":
-        return best_rsum
     experiment.load_split(split)
-    return lambda folder: load_run(folder).evaluate(split).rsum
+    return best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
 
 
+@checked_door
 def tune(
     objectives: Sequence[Given],
     data: str | Path | None = None,
@@ -277,11 +281,12 @@ def tune(
     from goal_analysis.study.search import Setting, storage
     from goal_analysis.study.tuning import run_study, tuning_of
 
-    check_counts(budget=budget, seeds=seeds)
+    check_counts(budget=budget, seeds=seeds, jobs=jobs)
     values = {name: value_of(one) for name, one in _by_name(objectives).items()}
     base = experiment_of(preset, data, next(iter(values.values())), 0, _assignments(settings))
     for value in values.values():
         scales_of(value, base.training, tuned)  # refused before a folder is made
+    base.load_data()
     with Driver(Path(output), at_once=jobs) as driver:
         setting = Setting(Path(output), storage(driver), base, {base.data_name: base.data}, text_of, value_of)
         searches = [tuning_of(name, value, setting, budget, tuned) for name, value in values.items()]
@@ -289,8 +294,8 @@ def tune(
 
 
 def _by_name(objectives: Sequence[Given]) -> dict[str, Given]:
-    if isinstance(objectives, str) or not objectives:
-        raise ValueError(f"objectives: got {objectives!r} but expected a list of them, the baseline first")
+    if not isinstance(objectives, Sequence) or isinstance(objectives, str) or not objectives:
+        raise ValueError(f"objectives: got {objectives!r:.100} but expected a list of them, the baseline first")
     names = [one if isinstance(one, str) and "\n" not in one else value_of(one).name for one in objectives]
     if len(set(names)) < len(names):
         raise ValueError(f"objectives: got {', '.join(names)} but expected every one once")
@@ -328,8 +333,7 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
     values = [_drawable(one, keywords) for one in given]
     if len(values) == 1:
         kind = kind or "field"
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r} but expected one of {one_of(KINDS, kind)}")
+        expect_among("kind", kind, KINDS)
         (one,) = values
         return dict(figures(one, one.loss.title if isinstance(one, Decomposition) else one.name, [kind]))[kind]
     if not values or kind not in (None, *SEVERAL) or (kind == "difference" and len(values) > 2):

@@ -15,7 +15,7 @@ import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import File, Number, Text, Texts, counted, print_json, print_table, refuse
-from goal_analysis.declarations import letters_of, one_of
+from goal_analysis.declarations import named
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.numeric.batches import Batch
@@ -44,22 +44,24 @@ def list_losses(
     goal-analyze list --library sentence-transformers --year 2024-2026
     goal-analyze list --catalog my_losses.toml --json
     """
+    from losses_catalog.lookup import family_of, names_in, year_of
+
     chosen: Sequence[ga.Objective] = options.losses(own)
     if family is not None:
-        _one_of("family", family, {_family(loss): None for loss in chosen})
-        chosen = [loss for loss in chosen if _family(loss) == family]
+        options.expect_among("--family", family, map(family_of, chosen))
+        chosen = [loss for loss in chosen if family_of(loss) == family]
     if year is not None:
         match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", year)
         if match is None:
-            raise ValueError(f"year: got {year!r} but expected a year such as 2020, or two such as 2020-2024")
+            raise ValueError(f"--year: got {year!r} but expected a year such as 2020, or two such as 2020-2024")
         first, last = int(match[1]), int(match[2] or match[1])
-        chosen = [loss for loss in chosen if first <= (_year(loss) or -1) <= last]
+        chosen = [loss for loss in chosen if first <= (year_of(loss) or -1) <= last]
     if library is not None:
-        named = _called(library)
-        chosen = [loss for loss in chosen if loss.name in named]
+        there = names_in(library)
+        chosen = [loss for loss in chosen if loss.name in there]
     asked = {"integrable": integrable, "separable": separable, "proxies": proxies}
-    answers = {what: _one_of(what, value, ANSWERS) for what, value in asked.items() if value is not None}
-    records = [one for one in summaries(chosen, own) if all(one[what] is answer for what, answer in answers.items())]
+    wanted = {what: named(f"--{what}", value, ANSWERS) for what, value in asked.items() if value is not None}
+    records = [one for one in summaries(chosen, own) if all(one[what] is answer for what, answer in wanted.items())]
     (print_json if as_json else print_summary)(records)
 
 
@@ -69,27 +71,17 @@ def summaries(losses: Sequence[ga.Objective], own: Path | None = None) -> list[d
     return kept(lambda: [*map(_summary, options.with_progress(losses, "deriving"))], "list", own, *names)
 
 
-def _family(loss: ga.Objective) -> str:
-    from losses_catalog import families
-
-    return next((family for family, members in families.items() if loss in members), "your own")
-
-
-def _year(loss: ga.Objective) -> int | None:
-    published = re.match(r"[a-z]+(\d{4})", next(iter(loss.reference), ""))
-    return int(published[1]) if published else None
-
-
 def _summary(loss: ga.Objective) -> dict[str, Any]:
     from goal_analysis.symbolic.typesetting.pages import shape, to_data, weights_page
+    from losses_catalog.lookup import family_of, year_of
 
     decomposition = ga.decompose(loss)
     verdict = ga.integrability(decomposition)
     return {
         "name": loss.name,
         "title": loss.title,
-        "family": _family(loss),
-        "year": _year(loss),
+        "family": family_of(loss),
+        "year": year_of(loss),
         "proxies": loss.proxies,
         "shape": shape(loss),
         "separable": decomposition.separable,
@@ -110,21 +102,6 @@ def print_summary(records: list[dict[str, Any]]) -> None:
         typer.echo(family)
         print_table(LISTED, [record for record in said if record["family"] == family], wrapped=("shape", "reference"))
     typer.echo(f"{len(records)} loss{'es' if len(records) != 1 else ''}")
-
-
-def _one_of(what: str, given: str, accepted: Mapping[str, Any]) -> Any:
-    if given not in accepted:
-        raise ValueError(f"{what}: got {given!r} but expected one of {one_of(accepted, given)}")
-    return accepted[given]
-
-
-def _called(given: str) -> set[str]:
-    from losses_catalog import libraries
-
-    classes = [pair for of in libraries.values() for pair in of.items()]
-    meant = letters_of(given)
-    found = set(libraries.get(given, {}).values()) | {name for kind, name in classes if letters_of(kind) == meant}
-    return found or _one_of("library", given, dict([*libraries.items(), *classes]))
 
 
 def show(
@@ -156,7 +133,9 @@ def show(
     settings, width = options.settings_of(assignments), options.line_width()
 
     def shown() -> str:
-        of = options.of_formula(formula, settings) if formula else options.objective_of(loss or "", own)
+        from goal_analysis.symbolic.parsing.declaration import loss_of_formula
+
+        of = loss_of_formula(formula, settings) if formula else options.objective_of(loss or "", own)
         pages = _pages(of if formula else of.with_settings(settings))
         from goal_analysis.symbolic.typesetting.pages import to_data, to_latex, to_markdown, to_plain
 

@@ -17,8 +17,6 @@ from goal_analysis.files import write_whole
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.recombination.description import Description
 
-LONGEST = 60  # characters of a loss in the table of a family; --json has it whole
-
 
 def family(
     integrable: Annotated[
@@ -71,8 +69,6 @@ def family(
     elif as_json:
         print_json(records)
     else:
-        for one in records:
-            one["loss"] = one["loss"] if len(one["loss"]) <= LONGEST else f"{one['loss'][: LONGEST - 1]}…"
         print_table(("objective", "integrable", "loss"), records, wrapped=("loss",))
         typer.echo(f"{len(records)} objectives; {answer['left_out']} combinations make none of their own")
 

@@ -25,6 +25,7 @@ import typer
 from typer import Argument, Option
 
 import goal_analysis as ga
+from goal_analysis import declarations
 from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
@@ -99,9 +100,8 @@ def refuse(problem: object) -> NoReturn:
 
 def expect_among(what: str, given: object, accepted: Iterable[str]) -> None:
     """Refuse what is given, if it is, and is not among these."""
-    names = tuple(accepted)
-    if given is not None and given not in names:
-        refuse(f"{what}: got {given!r} but expected one of {', '.join(names)}")
+    if given is not None:
+        declarations.expect_among(what, given, accepted)
 
 
 @contextmanager
@@ -176,10 +176,8 @@ def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = 
     read = [(text, line.groups()) for text, line in lines if line is not None]
     for check in (_check_parts, _check_settings):
         for text, parts in read:
-            try:
+            with naming(f"objective {text!r}"):
                 check(*parts)
-            except ValueError as problem:
-                raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
 def _check_parts(head: str, _: str | None, pair: str | None, __: str | None, mining: str | None) -> None:
@@ -270,14 +268,10 @@ def losses(own: Path | None = None) -> tuple[ga.Objective, ...]:
 
     if own is None:
         return catalog
-    try:
+    with naming(own):
         read = losses_from_mapping(read_toml(read_text(str(own))))
-    except (ValueError, TypeError) as problem:
-        raise ValueError(f"{own}: {problem}") from problem
-    known = {loss.name for loss in catalog}
-    for loss in read:
-        if loss.name in known:
-            raise ValueError(f"{own}: got the loss {loss.name!r}, which the catalog has; expected another name")
+        for name in {loss.name for loss in read} & {loss.name for loss in catalog}:
+            raise ValueError(f"got the loss {name!r}, which the catalog has; expected another name")
     return (*read, *catalog)
 
 
@@ -295,15 +289,6 @@ def objective_of(text: str, own: Path | None = None, **keywords: Any) -> ga.Obje
     from goal_analysis.api.objectives import value_of
 
     return value_of(text, parts(own), **keywords)
-
-
-def of_formula(formula: str, settings: Mapping[str, float]) -> ga.Objective:
-    """The loss that a formula of s_p, s_n and the names of ``settings`` declares."""
-    from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
-
-    return loss_from_mapping(
-        "formula", {"formula": formula, "hyperparameters": dict(settings), "title": "Your formula"}
-    )
 
 
 @dataclass(frozen=True)

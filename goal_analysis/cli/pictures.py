@@ -75,9 +75,7 @@ def plot(
     expect_among("--format", form, formats)
     form = form or formats[0]
     of_losses, of_runs = (*KINDS, *SEVERAL, ALL), (*OF_LOGS, *OF_MODEL, FILM, ALL)
-    if kind not in (of_runs if runs else of_losses):
-        without = " without --run" if kind in of_runs else " with --run" if kind in of_losses else ""
-        refuse(f"--kind: got {kind!r}{without} but expected one of {', '.join(of_runs if runs else of_losses)}")
+    expect_among("--kind with --run" if runs else "--kind without --run", kind, of_runs if runs else of_losses)
     if runs:
         if names or every or formula or assignments:
             refuse("got --run and losses but expected one of them")
@@ -100,7 +98,8 @@ def chosen_objectives(
     if every and names:
         refuse(f"got --all and {names[0]} but expected one of them")
     found = [replace(options.objective_of(name, own), name=name) for name in names]
-    found = [*(options.losses(own) if every else found), *([options.of_formula(formula, settings)] if formula else [])]
+    found = [*(options.losses(own) if every else found)]
+    found += [options.objective_of(formula, **settings)] if formula else []
     if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
     called = [one.name for one in found]
@@ -109,8 +108,7 @@ def chosen_objectives(
     names_of = [{h.name for h in one.hyperparameters} for one in found]
     known = set().union(*names_of)
     for name in settings:
-        if name not in known:
-            refuse(f"got a value for {name!r} but expected one of {', '.join(sorted(known)) or 'none'}")
+        expect_among("--set", name, known)
     return [
         one.with_settings({name: value for name, value in settings.items() if name in its_own})
         for one, its_own in zip(found, names_of, strict=True)
@@ -266,7 +264,7 @@ def explore(
     chosen = chosen_objectives(names or [], False, formula, options.settings_of(assignments), own)
     from goal_analysis.study.report import explore as page
 
-    shown = {formula if formula and one is chosen[-1] else one.name: ga.GradientObjective(one) for one in chosen}
+    shown = {one.name: ga.GradientObjective(one) for one in chosen}
     texts = with_progress(shown, "deriving", len(shown))
     write_whole(output, page(texts, shown.__getitem__, batch or (), labels, sys.argv))
     typer.echo(f"written to {output}")

@@ -15,17 +15,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    File,
-    Files,
-    Number,
-    Text,
-    counted,
-    print_json,
-    print_table,
-    refuse,
-    shown,
-)
+from goal_analysis.cli.options import File, Files, Number, Text, counted, print_json, print_table, refuse, shown
 from goal_analysis.files import write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs

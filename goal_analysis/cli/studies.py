@@ -14,17 +14,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    Files,
-    Number,
-    Text,
-    Texts,
-    counted,
-    print_json,
-    print_table,
-    refuse,
-    written_to,
-)
+from goal_analysis.cli.options import Files, Number, Text, Texts, counted, print_json, print_table, refuse, written_to
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import ExperimentArgument, chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
-from goal_analysis.declarations import check_counts
+from goal_analysis.declarations import check_counts, expect_kind
 from goal_analysis.numeric.engine.surrogate import uncompiled
 
 
@@ -56,6 +56,7 @@ class GradientCache(nn.Module):
     ) -> None:
         super().__init__()
         check_counts(chunk=chunk)
+        expect_kind("GradientCache: model", model, Callable, "a module or a function")
         self.model, self.chunk, self.select = model, chunk, select
         self._looked = False
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from goal_analysis.declarations import expect_kind
 from goal_analysis.symbolic.objective import Objective
 
 
@@ -35,6 +36,7 @@ class Matches:
 
     def __post_init__(self) -> None:
         for name, mask in (("positives", self.positives), ("negatives", self.negatives)):
+            expect_kind(f"matches: {name}", mask, Tensor, "a bool matrix (anchors, candidates)")
             if mask.dtype != torch.bool or mask.ndim != 2:
                 got = f"a tensor of {mask.dtype} of shape {tuple(mask.shape)}"
                 raise ValueError(f"matches: {name}: got {got} but expected a bool matrix (anchors, candidates)")
@@ -95,6 +97,8 @@ class Matches:
     @classmethod
     def of_pairs(cls, n: int, device: torch.device | str | None = None) -> Matches:
         """Candidate i of n matches anchor i and no other: the diagonal."""
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"of_pairs: got {n!r} but expected a whole number from 0")
         diagonal = torch.eye(n, dtype=torch.bool, device=device)
         return cls(diagonal, ~diagonal)
 

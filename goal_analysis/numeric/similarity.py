@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from goal_analysis.declarations import named
 from goal_analysis.numeric.engine.geometry import CLOSE
 from goal_analysis.symbolic.language.similarity import (
     COSINE,
@@ -74,10 +75,7 @@ def embedding_gradients(
 
 def direction(name: str) -> Direction:
     """The direction of this name; a ValueError lists those that are known."""
-    known = {direction.name: direction for direction in DIRECTIONS}
-    if name not in known:
-        raise ValueError(f"direction: got {name!r} but expected one of {', '.join(known)}")
-    return known[name]
+    return named("direction", name, {direction.name: direction for direction in DIRECTIONS})
 
 
 @lru_cache(maxsize=64)

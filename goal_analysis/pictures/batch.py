@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.canvas import fit, panels
-from goal_analysis.pictures.style import INK, PULL, PUSH, style, weight_axis
-from goal_analysis.pictures.weight_figures import LETTERS, draw_surface
+from goal_analysis.pictures.style import INK, PULL, PUSH, SMALL, style, weight_axis
+from goal_analysis.pictures.weight_figures import LETTERS, draw_surface, write_in
 from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of, surface_frame
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.language.similarity import COSINE, Similarity
@@ -79,7 +79,6 @@ def anchors_frame(pairs: pd.DataFrame) -> pd.DataFrame:
 
 COLOURS = {"positive": PULL, "negative": PUSH}
 CELLS = 28  # cells of the joint histogram along each side of the square
-SMALL = 8  # a weight this many powers of ten below the largest, or farther, is not drawn
 
 
 @style()
@@ -126,17 +125,18 @@ def draw_pairs(pairs: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -
 def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
     """For every weight, the share of pairs that have at least this weight; positives beside negatives, log scales."""
     sizes = pairs["weight"].abs()
+    if not (sizes > 0).any():
+        return write_in(ax, f"the weights of {len(sizes):,} pairs\nare all 0")
     floor = sizes.max() / 10**SMALL
     for (kind, colour), symbol in zip(COLOURS.items(), ("w^+", "w^-"), strict=True):
         of_kind = sizes[pairs["kind"] == kind]
-        left_out = (of_kind <= floor).mean() if len(of_kind) else 0.0
+        left_out = (of_kind <= floor).sum()
         below = "below" if of_kind.between(0, floor, inclusive="right").any() else "of them 0"
-        label = f"$|{symbol}|$, {len(of_kind):,} pairs" + (f", {left_out:.0%} {below}" if left_out else "")
+        label = f"$|{symbol}|$, {len(of_kind):,} pairs" + (f", {left_out:,} {below}" if left_out else "")
         sns.ecdfplot(x=of_kind, complementary=True, ax=ax, color=colour, label=label)
     shown = np.log10(sizes[sizes > floor])
-    if len(shown):
-        low, high = np.floor(shown.min()), np.ceil(shown.max())
-        ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
+    low, high = np.floor(shown.min()), np.ceil(shown.max())
+    ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
     ax.set(
         xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with\nat least it (log scale)"
     )
@@ -160,7 +160,7 @@ def draw_shares(anchors: pd.DataFrame, ax: Axes) -> Axes:
 def draw_effective_negatives(anchors: pd.DataFrame, ax: Axes) -> Axes:
     """The anchors of an `anchors_frame` by how many negatives share the weight that pushes."""
     found = anchors["effective_negatives"]
-    top = float(np.nanmax(found, initial=1.01))
+    top = float(found.max()) if found.notna().any() else 1.01
     _draw_bars(found, np.geomspace(0.98, 1.02 * top, 31), ax, found.mean(), f"mean {found.mean():.1f}")
     scale, said = ("log", " (log scale)") if top > 20 else ("linear", "")
     ax.set(xscale=scale, xlabel=f"effective negatives\n$\\exp$ of the entropy of $|w^-|${said}")
@@ -168,7 +168,11 @@ def draw_effective_negatives(anchors: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def _draw_bars(values: pd.Series, bins: np.ndarray, ax: Axes, mark: float, said: str, title: str | None = None) -> None:
+    if values.isna().all():
+        write_in(ax, f"none of {len(values)} anchors\nhas any weight")
+        return
     sns.histplot(x=values.dropna(), ax=ax, bins=bins.tolist(), color=PUSH, alpha=1.0, linewidth=0)
     ax.axvline(mark, color=INK, linewidth=0.8, linestyle="--", label=said)
     ax.set(ylabel="anchors")
+    ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), title=title)

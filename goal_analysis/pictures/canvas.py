@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from goal_analysis.files import write_whole
 from goal_analysis.pictures import FORMATS
 from goal_analysis.pictures.style import style
 
+PLAIN = (-4, 5)  # powers of ten between which the numbers at an axis are written as they are
 PAD, ROOM = 0.07, 3.0  # around what belongs to a panel, and more than a page needs where it is measured, in inches
 ROUNDS = 3  # after which panels have their size: labels and lines of the title depend on that of the page
 
@@ -50,6 +53,9 @@ def fit(figure: Figure, title: str = "") -> Figure:
     grid, aspects = axes[0].get_gridspec(), [ax.get_aspect() for ax in axes]
     sides = np.array([grid.get_width_ratios()[0], grid.get_height_ratios()[0]])
     Ruler(figure)
+    for panel in axes:
+        for axis in (axis for ax in (panel, *panel.child_axes) for axis in (ax.xaxis, ax.yaxis)):
+            _say_power(axis)
     with style():
         engine.set(w_pad=PAD, h_pad=PAD, wspace=0, hspace=0)
         for ax in axes:
@@ -74,6 +80,15 @@ def fit(figure: Figure, title: str = "") -> Figure:
     figure.set_layout_engine("none")
     FigureCanvasBase(figure)
     return figure
+
+
+def _say_power(axis: Axis) -> None:
+    """Write the power of ten of large and of small numbers in the label, where no legend is."""
+    power, formatter = int(np.floor(np.log10(np.abs(axis.get_view_interval()).max()))), axis.get_major_formatter()
+    if isinstance(formatter, ScalarFormatter) and not PLAIN[0] <= power <= PLAIN[1]:
+        formatter.set_powerlimits((power, power))
+        axis.offsetText.set_visible(False)
+        axis.set_label_text(f"{axis.get_label_text()} $\\times\\,10^{{{power}}}$")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -21,7 +21,7 @@ from goal_analysis.numeric.lowering import lowered
 from goal_analysis.pictures import style
 from goal_analysis.pictures.run_frames import over_seeds
 from goal_analysis.pictures.style import line_of
-from goal_analysis.pictures.weight_frames import OFF, Objective, field_of, is_bounded, span_of, weights_and_curl
+from goal_analysis.pictures.weight_frames import OFF, Objective, field_of, similarity_label, span_of, weights_and_curl
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.proof.evaluation import program
@@ -34,7 +34,7 @@ DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's w
 
 CLEAR = "rgba(0,0,0,0)"
 
-SHOWN = {"rsum": "RSUM", "i2t_r1": "R@1 from images", "t2i_r1": "R@1 from captions"}  # panels of training
+SHOWN = {quantity: style.NAMES[quantity] for quantity in ("rsum", "i2t_r1", "t2i_r1")}  # panels of training
 TICKS = 6  # how many epochs are written at an axis at most
 
 
@@ -156,7 +156,6 @@ def weight_chart(
     ``words`` and ``rest``. A function that programs do not know, and a number that is not finite, are ValueErrors.
     """
     field, formulas = field_of(objective), weights_and_curl(objective)
-    drawn = "" if is_bounded(field.similarity) else ", a window: it has no range"
     values = field.values()
     read = [h for h in field.hyperparameters if any(f.has(h.symbol) for f in formulas.values())]
     figure = row_of_panels(len(PANELS))
@@ -176,8 +175,8 @@ def weight_chart(
             places = {"x": numbers(triplets["s_p"]), "y": numbers(triplets["s_n"])}
             figure.add_scatter(mode="markers", marker=dots, **places, **unseen, row=1, col=column)
     sides = {"range": span_of(field.similarity), "showgrid": False}
-    figure.update_xaxes(sides | {"title": {"text": "s_p" + drawn, "standoff": 4}})
-    figure.update_yaxes(sides | {"title": {"text": "s_n" + drawn, "standoff": 4}})
+    figure.update_xaxes(sides | {"title": {"text": similarity_label("s_p", field.similarity), "standoff": 4}})
+    figure.update_yaxes(sides | {"title": {"text": similarity_label("s_n", field.similarity), "standoff": 4}})
     bar = {"thickness": 10, "outlinewidth": 0, "exponentformat": "power", "title": {"side": "right"}}
     figure.update_layout({axis: {"colorbar": bar} for axis in PANELS.values()})
     live = {

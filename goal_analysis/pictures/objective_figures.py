@@ -19,22 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.pictures import KINDS
 from goal_analysis.pictures import cosine_frames as cosines
+from goal_analysis.pictures import weight_figures as on
 from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.batch import draw_pairs, draw_weight_distribution, made_up_pairs
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.style import LABELS, Scale, style
-from goal_analysis.pictures.weight_figures import (
-    draw_colourbar,
-    draw_colours,
-    draw_contours,
-    draw_field,
-    draw_flow,
-    draw_kinks,
-    draw_pair_weights,
-    draw_surface,
-)
 from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import integrability
@@ -58,8 +50,7 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
     if kinds is None:
         kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in cosines.OF_COSINES]
     for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r} but expected one of {', '.join(KINDS)}")
+        expect_among("kind", kind, KINDS)
         with style():
             drawn, said = _drawn(objective, kind)
             columns, side = (2, 1.9) if kind == "portrait" else (len(drawn), 2.4)
@@ -75,16 +66,16 @@ def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None
 def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
     """What draws the panels of a kind, and what its title says besides the values."""
     if kind == "pair":
-        return [partial(draw_pair_weights, frames.pair_frame(objective))], []
+        return [partial(on.draw_pair_weights, frames.pair_frame(objective))], []
     if kind == "triplet":
         return _surfaces(objective, ("T", "w_p", "w_n")), []
     flow = []
     if kind == "flow" or field_of(objective).similarity in cosines.OF_COSINES:
-        flow = [partial(draw_flow, cosines.flow_frame(objective), cosines.trajectories_frame(objective))]
+        flow = [partial(on.draw_flow, cosines.flow_frame(objective), cosines.trajectories_frame(objective))]
     if kind == "flow":
         return flow, [f"arrows and nullclines: slice $\\rho = {cosines.RHO:g}$"]
     verdict = integrability(objective)
-    field = partial(draw_field, frames.field_frame(objective), frames.curl_frame(objective, verdict=verdict))
+    field = partial(on.draw_field, frames.field_frame(objective), frames.curl_frame(objective, verdict=verdict))
     if kind == "field":
         return [field], [verdict.said]
     of_batch = []
@@ -92,7 +83,7 @@ def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
         with suppress(ValueError):  # a similarity that tensors do not work out
             pairs = made_up_pairs(objective.loss)
             of_batch = [partial(draw_pairs, pairs), lambda ax, similarity: draw_weight_distribution(pairs, ax)]
-    negative = partial(draw_pair_weights, frames.pair_frame(objective, ["w_n"]))
+    negative = partial(on.draw_pair_weights, frames.pair_frame(objective, ["w_n"]))
     drawn = [*_surfaces(objective, ("w_p", "w_n")), field, negative, *of_batch[:1], *flow, *of_batch[1:]]
     reason = f"{verdict.said}: {verdict.reason}".replace(" = ", "\u00a0=\u00a0")
     return drawn[:6], [*_formulas(objective), reason]
@@ -120,7 +111,7 @@ def _surfaces(objective: Objective, weights: Sequence[str]) -> list[Any]:
     """What draws the surfaces of those of the weights that there are, equal ones once."""
     found = frames.weights_of(objective)
     surfaces = frames.once({weight: frames.surface_frame(objective, weight) for weight in weights if weight in found})
-    return [partial(draw_surface, frame, weight=names) for names, frame in surfaces.items()]
+    return [partial(on.draw_surface, frame, weight=names) for names, frame in surfaces.items()]
 
 
 # --- objectives beside each other -----------------------------------------------------------------
@@ -142,17 +133,18 @@ def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figu
         frames.once({str(weight): panel for weight, panel in of.groupby("weight", sort=False)}, "share")
         for _, of in frame.groupby("objective", sort=False)
     ]
-    wide, shares = max(map(len, surfaces)), frame.groupby(frame["objective"] == cosines.DIFFERENCE)["share"]
+    shares = frame.groupby(frame["objective"] == cosines.DIFFERENCE)["share"]
     scales = {differing: _scale_of_shares(of, bool(differing)) for differing, of in shares}
-    blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / wide)))
+    blocks = blocks or max(1, round(math.sqrt(1.2 * len(surfaces) / max(map(len, surfaces)))))
     rows = math.ceil(len(surfaces) / blocks)
-    figure, axes = panels(rows, blocks * wide, SIDE, SIDE)
+    wide = [max(map(len, surfaces[first : first + rows])) for first in range(0, len(surfaces), rows)]
+    figure, axes = panels(rows, sum(wide), SIDE, SIDE)
     for ax in axes.flat:
         ax.set_visible(False)
     with_bar = {(len(surfaces) - len(scales)) // rows * rows, *([len(surfaces) - 1] if len(scales) > 1 else [])}
     for place, (title, of_weights) in enumerate(zip(titles, surfaces, strict=True)):
         block, row = divmod(place, rows)
-        beside = axes[row, block * wide : (block + 1) * wide]
+        beside = axes[row, sum(wide[:block]) : sum(wide[: block + 1])]
         differing, last = title == titles[-1] and len(scales) > 1, row == rows - 1 or place == len(surfaces) - 1
         colours = [
             _draw_share(panel, ax, scales[differing], weights, last, ax is axes[row, 0])
@@ -160,7 +152,7 @@ def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figu
         ]
         if place in with_bar:
             label = "difference\nof the shares" if differing else "share of the\nlargest weight"
-            draw_colourbar(colours[-1], beside[len(colours) - 1], scales[differing], label)
+            on.draw_colourbar(colours[-1], beside[len(colours) - 1], scales[differing], label)
         beside[0].set_title(title, fontsize=8)
     return fit(figure)
 
@@ -179,9 +171,9 @@ def _draw_share(
 ) -> ScalarMappable:
     own = panel.dropna(axis="columns", how="all").reset_index(drop=True)
     ax.set_visible(True)
-    colours = draw_colours(own, "share", ax, scale)
-    draw_contours(own, "share", ax, scale.levels, width=0.35)
-    draw_kinks(own, ax)
+    colours = on.draw_colours(own, "share", ax, scale)
+    on.draw_contours(own, "share", ax, scale.levels, width=0.35)
+    on.draw_kinks(own, ax)
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     ax.set(xlabel="cos(a, p)" * lowest, ylabel="cos(a, n)" * leftmost)
     ax.tick_params(labelbottom=lowest, labelleft=leftmost)

@@ -22,19 +22,21 @@ from goal_analysis.numeric.student import mean_interval
 from goal_analysis.pictures import FILMS
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.run_frames import Records, log_frame
-from goal_analysis.pictures.style import DASHES, FAINT, INK, PULL, PUSH, RIGHT, WRONG, line_of, style, weight_axis
+from goal_analysis.pictures.style import (
+    DASHES,
+    FAINT,
+    INK,
+    NAMES,
+    PULL,
+    PUSH,
+    RIGHT,
+    WRONG,
+    line_of,
+    style,
+    weight_axis,
+)
 from goal_analysis.pictures.weight_figures import draw_surface
 from goal_analysis.pictures.weight_frames import Objective, field_of, once, span_of, surface_frame
-
-NAMES = {
-    "rsum": "RSUM (of 600)",
-    "active_share": r"active anchors, share $\in [0, 1]$",
-    "effective_negatives": "effective negatives",
-    "push_share": r"push share $\in [0, 1]$",
-    "pull_share": r"pull share $\in [0, 1]$",
-    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
-    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
-}  # of columns of the log; others stand at an axis as they are
 
 SIDES = {"p": PULL, "n": PUSH}
 FOREMOST, LETTERS = 8, 56  # how many lines of a figure have colours of their own, and letters of a name in a line
@@ -102,8 +104,13 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
 
 def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     """Recall@K over K up to ``top``: the share of the ranks up to K, by ``name`` and ``rank`` (from 1)."""
+    ks = np.arange(1, top + 1)
     for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
-        sns.ecdfplot(x=of["rank"], stat="percent", ax=ax, label=name, **line_of(place))
+        share = 100 * (of["rank"].to_numpy() <= ks[:, None]).mean(axis=1)
+        looks = line_of(place) | {"linestyle": DASHES[place % len(DASHES)]}  # both may be 0, or 100
+        sns.lineplot(
+            x=ks, y=share, drawstyle="steps-post", ax=ax, label=name, clip_on=False, marker="." * (top == 1), **looks
+        )
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
     ax.set_xscale("log")
     ax.set_xticks(marks, [str(k) for k in marks])
@@ -201,7 +208,7 @@ def gallery_figure(frame: pd.DataFrame) -> Figure:
         ax.spines[:].set(visible=True, color=colour, linewidth=weight)
         if isinstance(cell["item"], str):  # about 20 letters fit into a cell, and seven lines
             lines = textwrap.wrap(cell["item"], 20, max_lines=7, placeholder="…")
-            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top")
+            ax.text(0.04, 0.95, "\n".join(lines), fontsize=7, color=INK, va="top", clip_on=True, parse_math=False)
         else:
             ax.imshow(np.clip(cell["item"], 0, 1), interpolation="nearest")
     return fit(figure, "Queries with what was retrieved, most similar first: ✓ marks what is right")

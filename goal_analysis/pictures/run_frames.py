@@ -22,7 +22,7 @@ class Records:
 
 
 def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
-    """Numbers of records: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
+    """Finite numbers: ``objective``, ``seed``, ``step``, ``epoch`` (NaN in a probe), ``quantity``, ``value``."""
     rows = [
         (run.objective, run.seed, record["step"], float(record.get("epoch", np.nan)), name, float(value))
         for run in runs
@@ -31,7 +31,8 @@ def log_frame(runs: Sequence[Records], kind: str) -> pd.DataFrame:
         for name, value in record.items()
         if name not in ("step", "epoch") and isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    return pd.DataFrame(rows, columns=["objective", "seed", "step", "epoch", "quantity", "value"])
+    columns = ["objective", "seed", "step", "epoch", "quantity", "value"]
+    return pd.DataFrame([row for row in rows if np.isfinite(row[-1])], columns=columns)
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

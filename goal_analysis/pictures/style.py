@@ -24,10 +24,20 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
 DASHES = ("-", "--", ":", "-.")  # of lines beside each other, where the colours do not suffice
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negative, and of what has two signs
 LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
+NAMES = {
+    "rsum": "RSUM (of 600)",
+    "active_share": r"active anchors, share $\in [0, 1]$",
+    "effective_negatives": "effective negatives",
+    "push_share": r"push share $\in [0, 1]$",
+    "pull_share": r"pull share $\in [0, 1]$",
+    **{f"i2t_r{k}": f"R@{k} image → text (%)" for k in (1, 5, 10)},
+    **{f"t2i_r{k}": f"R@{k} text → image (%)" for k in (1, 5, 10)},
+}  # of columns of the log; others stand at an axis as they are
 CONTOURS = 7  # of a linear scale
 DECADES = 4  # how many powers of ten a logarithmic scale shows
 SEEN = 20.0  # on a linear axis what stays below one part in so many of the largest cannot be told from zero
-PEAK = 3.0  # a largest value more than so many times as large as all but a hundredth of the values is clipped
+PEAK = 2.5  # a largest value more than so many times as large as all but a hundredth of the values is clipped
+SMALL = 8  # what lies so many powers of ten below the largest weight, or farther, is not told from zero
 
 _SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
@@ -36,6 +46,7 @@ _SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("font.size", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 9),
     **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
+    "axes.formatter.useoffset": False,
     "axes.prop_cycle": cycler(color=COLOURS),
     "axes.titlelocation": "left",
     "figure.titlesize": 10,
@@ -92,14 +103,14 @@ class Scale:
         return (*(-power for power in reversed(powers)), 0.0, *powers)
 
 
-def top_of(values: ArrayLike) -> tuple[float, bool]:
+def top_of(values: ArrayLike, peak: float = PEAK) -> tuple[float, bool]:
     """The largest size that is shown of these numbers, and whether larger ones are clipped, as near a pole."""
     sizes = np.abs(np.asarray(values, dtype=float).ravel())
     sizes = sizes[np.isfinite(sizes)]
     if not len(sizes):
         return 0.0, False
     top, most = float(sizes.max()), float(np.quantile(sizes, 0.99))
-    return (most, True) if top > PEAK * most > 0 else (top, False)
+    return (most, True) if top > peak * most > 0 else (top, False)
 
 
 def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
@@ -115,29 +126,33 @@ def scale_of(values: ArrayLike, signed: bool = False) -> Scale:
         return Scale(-1.0 if signed else 0.0, 1.0)
     signed = signed or bool((finite < 0).any())
     low, high = np.quantile(sizes, [0.05, 0.95])
-    top, clipped = top_of(finite)
-    if high <= 10**DECADES * low:
+    linear = bool(high <= 10**DECADES * low)
+    top, clipped = top_of(finite, PEAK if linear else 10**DECADES)
+    if linear:
         low = -top if signed else 0.0
         levels = tuple(np.linspace(low, top, CONTOURS + 2)[1:-1].tolist())
         extend = ("both" if signed else "max") if clipped else "neither"
         note = f"clipped {'beyond ±' if signed else 'above '}{top:.2g}" if clipped else ""
         return Scale(low, top, levels=levels, extend=extend, note=note)
-    top = float(sizes.max())
     floor = top / 10**DECADES
     powers = 10.0 ** np.arange(np.ceil(np.log10(floor) + 1e-9), np.floor(np.log10(top) - 1e-9) + 1)
     if signed:
-        note = f"symlog scale, linear within ±{floor:.2g}"
-        return Scale(-top, top, "symlog", floor, (*-powers[::-1], *powers), "neither", note)
-    return Scale(floor, top, "log", floor, tuple(powers), "min", f"log scale, clipped below {floor:.2g}")
+        note = f"symlog scale, linear within ±{floor:.2g}" + f", clipped beyond ±{top:.2g}" * clipped
+        return Scale(-top, top, "symlog", floor, (*-powers[::-1], *powers), "both" if clipped else "neither", note)
+    note = f"log scale, clipped below {floor:.2g}" + f" and above {top:.2g}" * clipped
+    return Scale(floor, top, "log", floor, tuple(powers), "both" if clipped else "min", note)
 
 
 def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> None:
-    """The axis of weights: linear, or logarithmic down to a floor where one kind would look like zero else."""
-    tops = values.abs().groupby(kinds).max()
-    tops = tops[tops > 0]
-    if len(tops) and tops.max() > SEEN * tops.min():
-        floor = 10.0 ** np.floor(np.log10(tops.min() / SEEN))
+    """The axis of weights: linear, or logarithmic where one kind, or half of all, would look like zero else."""
+    sizes = values.abs()[kinds.notna() & (values != 0) & np.isfinite(values)]
+    small, top = min([*sizes.groupby(kinds).max(), sizes.median()]), sizes.max()
+    if top > SEEN * small:
+        lowest, highest = (int(np.floor(np.log10(size))) for size in (max(small / SEEN, top / 10**SMALL), top))
+        floor, powers = 10.0**lowest, 10.0 ** np.arange(highest, lowest, -max(1, (highest - lowest) // 4))
         ax.set_yscale("symlog", linthresh=floor)
+        ax.set_yticks([*(-powers if values.min() < 0 else ()), 0.0, *powers])
+        ax.minorticks_off()
         if values.min() >= 0:
             ax.set_ylim(-floor / 2, 2 * values.max())
         label += f"\n(linear within ±{floor:.2g})"

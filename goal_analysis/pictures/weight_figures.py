@@ -15,7 +15,7 @@ from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
-LETTERS = 26  # of a label in a line
+LETTERS, NOTE = 26, 40  # of a label in a line, and of what is said of a scale of colours
 EVERY = 8  # of so many samples in a row of a flow one has an arrow
 
 
@@ -50,7 +50,8 @@ def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> Sc
 
 def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
     """The scale beside ``ax``, as tall as that, with its note after the label."""
-    label += f"{' ' if len(label + scale.note) < LETTERS else chr(10)}({scale.note})" if scale.note else ""
+    if scale.note:
+        label += (" " if len(label + scale.note) < LETTERS else "\n") + fill(f"({scale.note})", NOTE)
     bar = ax.figure.colorbar(colours, cax=ax.inset_axes((1.04, 0, 0.05, 1)), extend=scale.extend, label=label)
     bar.outline.set_visible(False)
     if scale.kind == "symlog":
@@ -108,14 +109,29 @@ def draw_arrows(at: pd.DataFrame, across: pd.Series, up: pd.Series, ax: Axes) ->
 # --- what is drawn of an objective ---------------------------------------------------------------
 
 
+def one_number(values: pd.Series) -> str:
+    """The number that all of these are in three digits, or nothing."""
+    low, high = (f"{end:.3g}" for end in (values.min(), values.max()))
+    return low if low == high and values.notna().all() else ""
+
+
+def write_in(ax: Axes, words: str) -> Axes:
+    """Write what there is to say of a panel in the place of a drawing."""
+    ax.set_facecolor(CALM)
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
+    return ax
+
+
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """The curves of a `goal_analysis.pictures.weight_frames.pair_frame`; a dotted line joins the ends of a jump."""
     held_at = sorted(frame["held"].dropna().unique())
     for (name, held), curve in frame.groupby(["weight", "held"], sort=False, dropna=False):
         name, held = str(name), float(str(held))
-        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name == "P_n")]  # curves may coincide
-        other = "s_n" if name == "w_p" else "s_p"
+        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name[-1] == "n")]  # curves may coincide
+        other = "s_n" if name[-1] == "p" else "s_p"
         label = f"${LABELS[name]}" + (f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$")
+        if said := one_number(curve["value"]):
+            label += f" $= {said}$"
         colour = PULL if name.endswith("p") else PUSH
         pieces = [piece for _, piece in curve.groupby("piece")]
         for i, piece in enumerate(pieces):
@@ -142,12 +158,8 @@ def draw_surface(
     label = " = ".join(f"${LABELS[name]}$" for name in ([weight] if isinstance(weight, str) else weight))
     similarity_axes(ax, similarity, frames.reach(frame))
     values = frame["value"]
-    if values.notna().all() and np.ptp(values) <= 1e-9 * values.abs().max():
-        ax.set_facecolor(CALM)
-        ax.text(
-            0.5, 0.5, f"{label} = {values.mean():.3g}\neverywhere", transform=ax.transAxes, ha="center", va="center"
-        )
-        return ax
+    if said := one_number(values):
+        return write_in(ax, f"{label} = {said}\neverywhere")
     scale = scale_of(values)
     colours = draw_colours(frame, "value", ax, scale)
     draw_contours(frame, "value", ax, scale.levels)
@@ -156,12 +168,7 @@ def draw_surface(
     return ax
 
 
-def draw_field(
-    arrows: pd.DataFrame,
-    curl: pd.DataFrame,
-    ax: Axes,
-    similarity: Similarity = COSINE,
-) -> Axes:
+def draw_field(arrows: pd.DataFrame, curl: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """Arrows on the curl, with contours of the potential, and a thick line where the curl is concentrated."""
     if (curl["curl"].abs() > 0).any():
         scale = scale_of(curl["curl"], signed=True)

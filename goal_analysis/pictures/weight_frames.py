@@ -12,6 +12,7 @@ import pandas as pd
 import sympy as sp
 from jaxtyping import Float64
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.numeric.compilation import compiled
 from goal_analysis.numeric.extremes import last_where
 from goal_analysis.numeric.lowering import NUMPY
@@ -86,7 +87,7 @@ def similarity_label(symbol: str, similarity: Similarity, span: tuple[float, flo
     """A similarity's symbol and name with its range, for an axis; where there is none, with what is drawn of it."""
     bounded = is_bounded(similarity)
     low, high = (f"{end:.3g}".replace("-", "−") for end in (not bounded and span) or span_of(similarity))
-    reach = f" in [{low}, {high}]" if bounded else f", drawn from {low} to {high}"
+    reach = f" in [{low}, {high}]" if bounded else f", drawn from\u00a0{low}\u00a0to\u00a0{high}"
     return f"{symbol}, {similarity.name.replace('_', ' ')}{reach}"
 
 
@@ -138,16 +139,17 @@ def with_columns(at: pd.DataFrame, columns: Mapping[str, sp.Expr]) -> pd.DataFra
 
 
 def pair_frame(objective: Objective, weights: Sequence[str] = (), count: int = CURVE) -> pd.DataFrame:
-    """P⁺ over s_p and P⁻ over s_n, or w⁺ and w⁻ with the other similarity ``held`` (NaN of P): ``weight``, ``s``,
-    ``held``, ``piece`` (how many kinks lie below s), ``value``.
+    """P⁺ over s_p and P⁻ over s_n; or w⁺ and w⁻, where there are none or both are constant: ``weight``, ``s``, ``held``
+    (the other similarity, NaN where it is not read), ``piece`` (how many kinks lie below s), ``value``.
     """
     found, span = weights_of(objective), span_of(field_of(objective).similarity)
     low, high = span
     slices, parts = [low + share * (high - low) for share in SLICES], []
-    for name in weights or (("P_p", "P_n") if "P_p" in found else ("w_p", "w_n")):
+    of_pairs = [name for name in ("P_p", "P_n") if name in found]
+    for name in weights or (of_pairs if any(found[n].free_symbols for n in of_pairs) else ("w_p", "w_n")):
         s, other = (s_p, s_n) if name.endswith("p") else (s_n, s_p)
-        for held in slices if name.startswith("w") else [np.nan]:
-            weight = found[name].subs(other, sp.Float(held)) if name.startswith("w") else found[name]
+        for held in slices if found[name].has(other) else [np.nan]:
+            weight = found[name].subs(other, sp.Float(held))
             at, beside = centres(span, count, OFF[0]), 1e-9 * (high - low)
             roots = np.sort([root for kink in kink_columns([weight]).values() for root in _roots(kink, s, at)])
             at = np.unique(np.concatenate([at, roots - beside, roots + beside]))
@@ -181,8 +183,7 @@ def surface_frame(
     change signs there. One that the objective does not have is a ValueError.
     """
     field, found = field_of(objective), weights_of(objective)
-    if weight not in LABELS:
-        raise ValueError(f"weight: got {weight!r} but expected one of {', '.join(LABELS)}")
+    expect_among("weight", weight, LABELS)
     if weight not in found:
         given = f"{field.name}: got weights that do not separate, which have no {weight},"
         raise ValueError(f"{given} but expected one of {', '.join(found)}")

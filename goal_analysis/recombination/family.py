@@ -7,7 +7,7 @@ from itertools import permutations, product
 
 import sympy as sp
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import expect_among
 from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
@@ -92,13 +92,13 @@ def family(
 
     A sign or a name that is not known is a ValueError that lists those that are.
     """
-    if sign is not None and sign not in SIGNS:
-        raise ValueError(f"sign: got {sign!r} but expected one of {', '.join(SIGNS)}")
+    if sign is not None:
+        expect_among("sign", sign, SIGNS)
     wanted = frozenset(using)
     names = {value.name for value in (*parts.triplet_weights, *parts.pair_weights, *parts.losses)}
     names |= {t.name + TWIN for t in parts.triplet_weights}
-    for name in sorted(wanted - names):
-        raise ValueError(f"part: got {name!r} but expected one of {one_of(names, name)}")
+    for name in sorted(wanted):
+        expect_among("part", name, names)
     return (
         member
         for member in combinations(parts, minings, twinned, wanted)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from goal_analysis.declarations import number_of, number_text, one_of
+from goal_analysis.declarations import expect_kind, number_of, number_text, one_of
 from goal_analysis.numeric.engine.selections import DistanceWeighted, MaskAbove, SelectivelyHard, SemiHard, TopK
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -97,8 +97,7 @@ def mining_of(text: str | Mining) -> Mining:
     """
     if isinstance(text, Mining):
         return text
-    if not isinstance(text, str):
-        raise TypeError(f"mining: got {text!r} but expected a text such as hardest or softmax:12, or a Mining")
+    expect_kind("mining", text, str, "a text such as hardest or softmax:12, or a Mining")
     call = _CALL.fullmatch(text)
     name = call[1] if call else text.strip()
     if call is None or name not in MININGS:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from goal_analysis.declarations import expect_kind
 from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import alike
@@ -76,11 +77,8 @@ class GradientObjective(nn.Module):
         match: Callable[[Tensor, Tensor], Matches] = Matches.of_image_ids,
     ) -> None:
         super().__init__()
-        if not isinstance(objective, Objective):
-            raise TypeError(
-                f"objective: got {objective!r} but expected an Objective, such as "
-                "goal_analysis.objective('nca/linear') makes of text"
-            )
+        such = "an Objective, such as goal_analysis.objective('nca/linear') makes of text"
+        expect_kind("objective", objective, Objective, such)
         refused = refusal(objective)
         if refused:
             raise ValueError(refused)
@@ -216,7 +214,7 @@ class GradientObjective(nn.Module):
 
     def weight_matrix(self, scores: Float[Tensor, "rows columns"], matches: Matches) -> Float[Tensor, "rows columns"]:
         """W(S), which takes the place of a loss's ∂L/∂S; a constant, in float32 at least."""
-        matches.check_for(self.objective, scores, self.name)
+        self._check_kinds(scores, matches)
         with torch.no_grad():
             s = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
             return weight_matrix(self.functions, s, *matches.tables)
@@ -263,13 +261,14 @@ class GradientObjective(nn.Module):
                 found.learned.register_parameter(name, parameter)
         return found
 
-    def _check_scores(self, scores: Tensor, matches: object) -> None:
-        if not isinstance(matches, Matches):
-            raise TypeError(
-                f"matches: got {type(matches).__name__} but expected Matches, such as Matches.of_pairs({len(scores)}) "
-                "or Matches.of_image_ids(images, texts)"
-            )
+    def _check_kinds(self, scores: Tensor, matches: Matches) -> None:
+        expect_kind("scores", scores, Tensor, "a tensor (rows, columns)")
+        such = f"Matches, such as Matches.of_pairs({len(scores)}) or Matches.of_image_ids(images, texts)"
+        expect_kind("matches", matches, Matches, such)
         matches.check_for(self.objective, scores, self.name)
+
+    def _check_scores(self, scores: Tensor, matches: Matches) -> None:
+        self._check_kinds(scores, matches)
         if self.refuse_nonfinite:
             check_finite("scores", scores, scores.detach().sum(1))
 
@@ -336,8 +335,7 @@ def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None
     """Raise an error unless these fit together as `GradientObjective.forward` takes them."""
     for kind, e, ids in (("image", images, image_ids), ("text", texts, text_ids)):
         for name, given in ((f"{kind}_embeddings", e), *([] if ids is None else [(f"{kind}_ids", ids)])):
-            if not isinstance(given, Tensor):
-                raise TypeError(f"{name}: got a {type(given).__name__} but expected a tensor")
+            expect_kind(name, given, Tensor, "a tensor")
         if e.ndim != 2 or not e.is_floating_point():
             got, expected = f"{e.dtype} of shape {tuple(e.shape)}", "floating-point numbers of shape (embeddings, dim)"
             raise ValueError(f"{kind}_embeddings: got a tensor of {got} but expected {expected}")

@@ -1,10 +1,9 @@
 """Parts: what names of weights stand for, and how two weights are put side by side in one objective."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import named
 from goal_analysis.recombination.names import OF_PAIR, TWIN
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.recovery import tangent_profile, u
@@ -46,16 +45,16 @@ class Parts:
 
     def triplet(self, name: str) -> TripletWeight:
         """The triplet weight of this name."""
-        return _named(self.triplet_weights, name, "triplet weight")
+        return named("triplet weight", name, {one.name: one for one in self.triplet_weights})
 
     def pair(self, name: str) -> PairWeights:
         """The pair weights of this name, or those of the loss of this name, which has to separate."""
-        found = _named((*self.pair_weights, *self.losses), name, "pair weights")
+        found = named("pair weights", name, {one.name: one for one in (*self.pair_weights, *self.losses)})
         return weights_of_loss(found)[1] if isinstance(found, Objective) else found
 
     def loss(self, name: str) -> Objective:
         """The loss of this name."""
-        return _named(self.losses, name, "loss")
+        return named("loss", name, {one.name: one for one in self.losses})
 
 
 @lru_cache(maxsize=256)
@@ -112,10 +111,3 @@ def twin_of(triplet: TripletWeight, pair: PairWeights) -> TripletWeight:
         reference=triplet.reference,
         note=f"the tangent twin of {triplet.name} beside the pair weights {pair.name}",
     )
-
-
-def _named(values: Sequence, name: str, kind: str):
-    known = {value.name: value for value in values}
-    if name not in known:
-        raise ValueError(f"{kind}: got {name!r} but expected one of {one_of(known, name)}")
-    return known[name]

@@ -25,7 +25,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.declarations import Table, number_of, number_text, read_toml
+from goal_analysis.declarations import Table, expect_kind, naming, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
 from goal_analysis.recombination.names import (
@@ -45,6 +45,7 @@ from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.objective import WORDS, Objective
 from goal_analysis.symbolic.parsing.declaration import (
     loss_from_mapping,
+    loss_of_formula,
     loss_to_mapping,
     weight_from_mapping,
     weight_to_mapping,
@@ -68,20 +69,18 @@ def parse_objective(
     """The objective of a line of text, as above, with ``settings`` and ``fields`` besides; what is not understood is a
     ValueError. Of a formula, ``settings`` names all hyperparameters.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"objective: got {text!r} but expected text such as {EXAMPLE}")
+    expect_kind("objective", text, str, f"text such as {EXAMPLE}")
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
-        given = {"formula": text, "hyperparameters": dict(settings or {}), "title": text}
-        return _with_fields(replace(loss_from_mapping("formula", given), name=" ".join(text.split())), fields)
+        return _with_fields(loss_of_formula(text, settings or {}), fields)
     match = LINE.fullmatch(text)
     if match is None:
         here = called(text, [loss.name for loss in parts.losses], parts.classes)
         expected = here or f"a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}"
         raise ValueError(f"objective: got {text!r} but expected {expected}")
     head, of_head, pair, of_pair, mining = match.groups()
-    try:
+    with naming(f"objective {text!r}"):
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
         own, of_weights = said_in(of_head, head), said_in(of_pair, pair or "")
         words = [(name, word) for name, word in own if name in IN_LINE]
@@ -92,8 +91,6 @@ def parse_objective(
             if count > 1:
                 raise ValueError(f"settings: got {name} {count} times but expected every one once")
         return _with_fields(_with_fields(found.with_settings(dict(said)), dict(words)), fields)
-    except ValueError as problem:
-        raise ValueError(f"objective {text!r}: {problem}") from problem
 
 
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
@@ -195,8 +192,7 @@ def direction_of(text: object) -> Direction:
     """The direction of a text: its name, and after a colon the strength of ``direction_regularized``."""
     if isinstance(text, Direction):
         return text
-    if not isinstance(text, str):
-        raise TypeError(f"direction: got {text!r} but expected a name or a Direction")
+    expect_kind("direction", text, str, "a name or a Direction")
     name, colon, strength = (part.strip() for part in text.partition(":"))
     found = direction(name)
     if not colon:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.numeric.student import FEWEST, LEVEL, adjusted_for, mean_interval, score
 
 COLUMNS = ("objective", "seeds", "mean", "deviation", "difference", "interval")
@@ -87,8 +88,7 @@ def compare(found: Mapping[str, Mapping[int, float]], baseline: str, metric: str
     >>> compare({"a": a, "b": b}, "a").statements()
     ['b: better than a: +3.5 [+2.6, +4.4]']
     """
-    if baseline not in found:
-        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(found)}")
+    expect_among("baseline", baseline, found)
     for name, by_seed in found.items():
         if not by_seed:
             raise ValueError(f"compare: got no run of {name!r} but expected one at least")

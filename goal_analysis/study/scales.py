@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sympy as sp
 import torch
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import expect_among
 from goal_analysis.recombination.minings import MININGS, mining_in, mining_text, numbers_of
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.study import OBJECTIVE, TRAINING, TUNED
@@ -54,8 +54,7 @@ class Scale:
 def scales_of(objective: Objective, training: TrainingOptions, tuned: Collection[str] = TUNED) -> tuple[Scale, ...]:
     """The scales among `TUNED`, own values in the middle (epochs at most); the learning rate where there are none."""
     for name in tuned:
-        if name not in TUNED:
-            raise ValueError(f"tune: got {name!r} but expected one of {one_of(TUNED, name)}")
+        expect_among("tune", name, TUNED)
     own = own_scales(objective) if OBJECTIVE in tuned else ()
     return (*training_scales(training, tuned), *own) or training_scales(training, ("learning_rate",))
 

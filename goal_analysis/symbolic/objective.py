@@ -9,7 +9,7 @@ In a loss everything is derived: T from the outer function Φ(x_p, x_n), P⁺ = 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import number_of, one_of
+from goal_analysis.declarations import expect_kind, named, naming, number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import RESERVED, Hyperparameter, resolve
@@ -309,6 +309,7 @@ class Objective(Displayed):
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
+        expect_kind(f"{owner}: learned", self.learned, Iterable, "names of hyperparameters")
         given = self.learned.split("+") if isinstance(self.learned, str) else self.learned
         object.__setattr__(self, "learned", tuple(re.sub(r"\s", "", text) for text in given if text.strip()))
         _ = self.most_learned
@@ -372,8 +373,7 @@ class Objective(Displayed):
             )
         if side.weight is not None:
             check_symbols(side.weight, {s} | declared | {r.symbol for r in self.relative}, f"{where}.weight")
-        if side.selection is not None and not callable(side.selection):
-            raise TypeError(f"{where}: got the selection {side.selection!r} but expected a callable")
+        expect_kind(f"{where}.selection", side.selection, Callable | None, "a callable")
         if len(term.sides) == 1 and getattr(side.selection, "meets_positive", False):
             raise ValueError(
                 f"{where}: got the selection {getattr(side.selection, 'name', side.selection)}, which "
@@ -408,10 +408,8 @@ class Objective(Displayed):
             if colon and by not in ("loss", "none"):
                 raise ValueError(f"{where}: got {text} but expected {name}, {name}:loss or {name}:none")
             h = known[name]
-            try:
+            with naming(where):
                 found[h] = float(h.check(number_of(most), name)) if bounded else float(h.domain.end), by
-            except ValueError as problem:
-                raise ValueError(f"{where}: {problem}") from None
             if found[h][0] < h.default:
                 raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
         return {h: found[h] for h in self.hyperparameters if h in found}
@@ -507,19 +505,15 @@ def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:
     """A value, or the one that a name stands for."""
     if isinstance(given, type(next(iter(accepted.values())))):
         return given
-    if not isinstance(given, str) or given not in accepted:
-        raise ValueError(f"{where}: got {given!r} but expected one of {', '.join(accepted)}")
-    return accepted[given]
+    return named(where, given, accepted)
 
 
 def _check_kinds(term: Any, where: str) -> None:
-    if not isinstance(term, Term):
-        raise TypeError(f"{where}: got {term!r} but expected a Term")
+    expect_kind(where, term, Term, "a Term")
     if term.positives is None and term.negatives is None:
         raise ValueError(f"{where}: got neither positives nor negatives but expected at least one side")
     for what, (_, s, side) in term._both.items():
-        if not isinstance(side, Side):
-            raise TypeError(f"{where}.{what}: got {side!r} but expected an aggregator over a formula, such as MAX({s})")
+        expect_kind(f"{where}.{what}", side, Side, f"an aggregator over a formula, such as MAX({s})")
     for one in term.named:
         if not isinstance(one, Named) or not isinstance(one.side, Side):
             raise TypeError(f"{where}.named: got {one!r} but expected Named('z', MEAN(s_n)), a name and an aggregate")

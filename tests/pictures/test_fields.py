@@ -184,7 +184,7 @@ def test_a_similarity_without_a_range_or_of_no_cosine_is_drawn_but_for_its_flow(
     assert [kind for kind, _ in figures(field, "odd")] == ["pair", "triplet", "field", "portrait"]
     draw_field(field_frame(field), curl_frame(field, count=20), ax, odd)
     assert ax.get_xlim() == tuple(map(float, odd.window))
-    assert ax.get_xlabel().replace("\n", " ") == "$s_p$, log ratio, drawn from −4 to 4"
+    assert " ".join(ax.get_xlabel().split()) == "$s_p$, log ratio, drawn from −4 to 4"
     with pytest.raises(ValueError, match="got 'log_ratio' but expected a function of the cosine"):
         flow_frame(field)
 

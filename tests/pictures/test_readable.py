@@ -9,12 +9,20 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from goal_analysis.pictures import KINDS
-from goal_analysis.pictures.batch import anchors_frame, draw_effective_negatives, draw_shares, draw_weight_distribution
+from goal_analysis.pictures.batch import (
+    anchors_frame,
+    batch_figure,
+    draw_effective_negatives,
+    draw_shares,
+    draw_weight_distribution,
+)
 from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 from goal_analysis.pictures.run_figures import draw_recall, figures_of_logs, gallery_figure
 from goal_analysis.pictures.run_frames import Records
 from goal_analysis.pictures.style import style
+from goal_analysis.symbolic.analysis.decomposition import decompose
+from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 
 LONG = "circular(tau=12)/relative_sigmoid(alpha=2, beta=10)@positives=max,negatives=logsumexp(scale=12)"
 ALLOWED = 2  # pixels by which texts may reach into each other or beyond the page: antialiasing
@@ -43,6 +51,16 @@ def what_is_drawn(ax):
     return [np.ma.filled(np.ma.asarray(x, dtype=float), 7.0) for x in numbers if x is not None and np.size(x)]
 
 
+def is_seen(ax, numbers):
+    """Whether something in a panel lies within it: no number that is none, and none beyond its ends."""
+    places = [line.get_xydata() for line in ax.lines if np.size(line.get_xydata())]
+    if not places or ax.collections or ax.patches or ax.images:
+        return bool(numbers)
+    with np.errstate(all="ignore"):
+        x, y = ax.transLimits.transform(ax.transScale.transform(np.concatenate(places))).T
+    return bool(((x >= -0.01) & (x <= 1.01) & (y >= -0.01) & (y <= 1.01)).any())
+
+
 def faults(figure):
     """What a reader would complain of."""
     canvas = FigureCanvasAgg(figure)
@@ -61,8 +79,16 @@ def faults(figure):
     axes = [ax for ax in figure.axes if ax.get_visible() and ax.axison]
     drawn = [what_is_drawn(ax) for ax in axes]
     for ax, numbers in zip(axes, drawn, strict=True):
-        if not numbers and not ax.texts:
+        if not ax.texts and not is_seen(ax, numbers):
             found.append("empty panel")
+    legends = [legend for ax in axes if (legend := ax.get_legend())]
+    boxes = {legend: (legend.get_window_extent(), legend.findobj(Text)) for legend in legends}
+    for text, box in texts.items():
+        if "nan" in text.get_text().lower().split():
+            found.append(f"no number: {text.get_text()}")
+        for legend, own in boxes.values():
+            if text not in own and box.shrunk(0.9, 0.7).overlaps(legend):
+                found.append(f"overlap: {text.get_text()} and a legend")
     lines = [ax for ax in axes if ax.lines and not ax.collections]
     flat = [ax for ax in lines if all(np.ptp(line.get_ydata()) < 1e-9 for line in ax.lines)]
     if len(flat) > 1:
@@ -77,14 +103,23 @@ def faults(figure):
 
 @pytest.fixture(scope="module")
 def extremes(taken_apart, composed):
-    """Weights of one number, of proxies; no separation; poles; no range; weights that read other pairs."""
+    """Weights of one number, of proxies; no separation; poles; no range; weights that read other pairs; a scale of a
+    hundred; weights that are zero; that explode; and a pole in the middle.
+    """
     of_losses = {name: taken_apart(name) for name in ("proxy_nca", "lmnn", "arc_face", "dpo", "circle")}
-    return of_losses | {"relative": composed("nca/relative_sigmoid")}
+    formulas = {"zero": "hinge(s_n - s_p - 5)", "exploding": "exp(100*(s_n - s_p))", "pole": "1/(s_n - s_p)**2"}
+    declared = {
+        name: decompose(loss_from_mapping(name, {"formula": formula, "hyperparameters": {}, "title": name}))
+        for name, formula in formulas.items()
+    }
+    sharp = decompose(taken_apart("multi_similarity").loss.with_settings({"alpha": 0.001, "beta": 200}))
+    return of_losses | declared | {"relative": composed("nca/relative_sigmoid"), "sharp": sharp}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_of_an_objective(kind, extremes):
-    for name in ("lmnn", "relative") if kind in ("flow", "portrait") else extremes:
+    few = {"flow": ("lmnn", "relative"), "portrait": ("relative", "sharp", "exploding", "zero")}
+    for name in few.get(kind, extremes):
         title = f"A title that is longer than the picture is wide: {LONG}"
         ((_, figure),) = figures(extremes[name], title, [kind])
         assert faults(figure) == [], name
@@ -128,7 +163,7 @@ def test_pictures_of_runs(objectives, seeds, epochs):
     }
 
 
-def test_pictures_of_a_model(pairs):
+def test_pictures_of_a_model(pairs, taken_apart):
     with style():
         figure, axes = panels(1, 4)
         draw_weight_distribution(pairs, axes[0, 0])
@@ -136,9 +171,31 @@ def test_pictures_of_a_model(pairs):
         draw_effective_negatives(anchors_frame(pairs), axes[0, 2])
         draw_recall(pd.DataFrame({"name": "one", "rank": np.arange(1, 90)}), axes[0, 3])
     assert faults(fit(figure, LONG)) == []
+    silent = batch_figure(taken_apart("circle").loss, pairs.assign(weight=0.0), LONG)
+    assert faults(silent) == []
     rows = [(0, 0, "word " * 30, False, np.nan), (0, 1, np.zeros((4, 4, 3)), True, 0.9)]
     gallery = gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"]))
     assert faults(gallery) == []
+
+
+def test_what_is_right_at_once_is_drawn_to_the_end():
+    with style():
+        ax = panels()[1][0, 0]
+        draw_recall(pd.DataFrame({"name": "one", "rank": np.ones(20)}), ax, 10)
+    assert ax.lines[0].get_xydata().tolist() == [[k, 100.0] for k in range(1, 11)]
+
+
+def test_powers_of_ten_stand_in_the_label():
+    with style():
+        figure, [[ax, other]] = panels(1, 2)
+        ax.plot([0, 1], [1e9, 3e9])
+        other.plot([0, 1], [1234.5671, 1234.5672])
+    fit(figure)
+    FigureCanvasAgg(figure).draw()
+    assert ax.get_ylabel() == r" $\times\,10^{9}$"
+    assert {"1.0", "3.0"} <= {label.get_text() for label in ax.get_yticklabels()}
+    assert not ax.yaxis.get_offset_text().get_visible()
+    assert not other.yaxis.get_offset_text().get_text(), "a number is written as it is, not as a sum"
 
 
 def test_weights_of_two_sizes_are_both_seen():
@@ -166,13 +223,21 @@ def broken(how):
             axes[0, 1].clear()
         elif how == "same":
             axes[0, 1].lines[0].set_ydata([1, 2])
+        elif how == "no number":
+            axes[0, 0].set_title("mean nan")
+        elif how == "unseen":
+            axes[0, 1].lines[0].set_ydata([np.nan, np.nan])
+        elif how == "legend":
+            axes[0, 0].plot([1, 2], [1e9, 2e9], label="a line")
+            axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1))
         elif how == "flat":
             axes[0, 0].lines[0].set_ydata([1, 1])
             axes[0, 1].lines[0].set_ydata([0, 0])
         return figure
 
 
-@pytest.mark.parametrize("how", ["cut", "overlap", "empty", "same", "flat"])
+@pytest.mark.parametrize("how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend"])
 def test_what_cannot_be_read_is_found(how):
-    assert any(how in fault for fault in faults(broken(how)))
+    said = "empty" if how == "unseen" else how
+    assert any(said in fault for fault in faults(broken(how)))
     assert faults(broken("")) == []

@@ -81,11 +81,20 @@ def test_a_jump_stands_at_its_place(taken_apart):
 
 
 def test_curves_that_coincide_are_told_apart(ax, taken_apart):
-    draw_pair_weights(pair_frame(taken_apart("info_nce")), ax)
+    draw_pair_weights(pair_frame(taken_apart("info_nce"), ["P_p", "P_n"]), ax)
     curves = [line for line in ax.lines if line.get_label().startswith("$")]
     assert {line.get_linestyle() for line in curves} == {"-", "--"}
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["$P^+(s_p)$", "$P^-(s_n)$"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["$P^+(s_p)$ $= 1$", "$P^-(s_n)$ $= 1$"]
     assert ax.get_xlabel() == "$s$, cosine in [−1, 1]"
+
+
+def test_constant_pair_weights_leave_their_place_to_the_weights(taken_apart, composed):
+    """What is constant says nothing, and a similarity that a weight does not read is not held."""
+    assert set(pair_frame(taken_apart("info_nce"))["weight"]) == {"w_p", "w_n"}
+    assert set(pair_frame(taken_apart("circle"))["weight"]) == {"P_p", "P_n"}
+    silent = pair_frame(composed("constant/constant"))
+    assert silent["held"].isna().all()
+    assert set(silent["weight"]) == {"w_p", "w_n"}
 
 
 def test_weights_that_do_not_separate_are_sliced(ax, taken_apart):
@@ -154,6 +163,12 @@ def test_relative_similarities_are_zero(composed):
         (np.logspace(-9, 0, 50), LogNorm, "log scale, clipped below 0.0001"),
         ([*np.logspace(-9, 0, 50), -1.0], SymLogNorm, "symlog scale, linear within ±0.0001"),
         ([*np.linspace(1, 2, 400), 100.0], None, "clipped above 2"),
+        ([*np.logspace(-9, 0, 400), *[1.0] * 20, 1e9], LogNorm, "log scale, clipped below 0.0001 and above 1"),
+        (
+            [*np.logspace(-9, 0, 400), *[1.0] * 20, -1e9],
+            SymLogNorm,
+            "symlog scale, linear within ±0.0001, clipped beyond ±1",
+        ),
         ([np.nan, np.inf, 1.0], None, ""),
         ([0.0, 0.0], None, ""),
         ([], None, ""),

@@ -21,13 +21,7 @@ from goal_analysis.numeric.engine.functions import Term
 from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.functions import functions_of
 from goal_analysis.numeric.matches import Matches
-from goal_analysis.recombination.objective import (
-    GradientObjective,
-    MovingScores,
-    check_finite,
-    lengths,
-    unit_vectors,
-)
+from goal_analysis.recombination.objective import GradientObjective, MovingScores, check_finite, lengths, unit_vectors
 from goal_analysis.recombination.recombine import recombine
 from goal_analysis.symbolic.language.similarity import COSINE, DOT
 from goal_analysis.symbolic.objective import Anchors, Reduction

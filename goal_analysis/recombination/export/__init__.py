@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.numeric.compilation import LINEAR_PAST, Formula
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.functions import functions_of
@@ -66,8 +67,7 @@ def export(objective: GradientObjective | Objective, name: str | None = None, wa
     class_name = _class_name(value.name) if name is None else name
     if not class_name.isidentifier() or keyword.iskeyword(class_name):
         raise ValueError(f"name: got {name!r} but expected an identifier, such as NcaLinear")
-    if way not in WAYS:
-        raise ValueError(f"way: got {way!r} but expected one of {', '.join(WAYS)}")
+    expect_among("way", way, WAYS)
     file = _File(value, way)
     stated = [*file.stated(), f"RECORDED = {_recorded(module)}"]
     imports, engine, own = file.cutting.text()

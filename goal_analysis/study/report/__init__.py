@@ -22,6 +22,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.files import regular
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
@@ -94,7 +95,7 @@ def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
     if baseline is None or baseline in labels:
         return baseline
     if len(named) != 1:
-        raise ValueError(f"baseline: got {baseline!r} but expected one of {', '.join(labels)}")
+        expect_among("baseline", baseline, labels)
     return named[0]
 
 
@@ -169,11 +170,7 @@ def explore(
     or ``(embeddings, dim)`` with labels, a ``.npy`` or a text with one a line. What does not fit is a ValueError.
     """
     laid = _batch(files, labels) if files else None
-    return written(
-        "explore.html",
-        objectives=objective_sections(texts, objective_of, laid),
-        command=said(command),
-    )
+    return written("explore.html", objectives=objective_sections(texts, objective_of, laid), command=said(command))
 
 
 def _batch(files: Sequence[Path], labels: Path | None) -> Callable[[GradientObjective], Laid]:

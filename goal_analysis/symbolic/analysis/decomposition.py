@@ -16,14 +16,7 @@ from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.primitives import hinge, logsumexp, s_n, s_p, softplus, step, undetach
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
-from goal_analysis.symbolic.proof.identity import (
-    Ranges,
-    Undecided,
-    Witness,
-    find_witness,
-    random_points,
-    refute_zero,
-)
+from goal_analysis.symbolic.proof.identity import Ranges, Undecided, Witness, find_witness, random_points, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest, tidy
 from goal_analysis.symbolic.weight import Factors, WeightField
 

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache, partial, reduce
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import sympy as sp
 
+from goal_analysis.declarations import expect_kind
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, maximum, minimum, step
 
 
@@ -75,8 +78,14 @@ class Aggregator:
     parameters: tuple[sp.Expr, ...] = ()
     tensors: Any = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        for given in self.parameters:
+            if not isinstance(given, sp.Basic) and not (isinstance(given, Real) and isfinite(given)):
+                raise ValueError(f"{self.name}: got {given!r} but expected a finite number, or an expression")
+
     def __call__(self, inner: sp.Expr, pool: Pool = Pool.OWN) -> Side:
         """The side of a term that aggregates ``inner`` this way."""
+        expect_kind(f"{self.name}: inner", inner, sp.Basic | Real, "an expression such as s_n, or a number")
         return Side(self, sp.sympify(inner), pool)
 
     def __reduce__(self) -> str | tuple:
@@ -147,7 +156,9 @@ def soft_max(scale: sp.Expr) -> Aggregator:
 @cache
 def soft_min(scale: sp.Expr) -> Aggregator:
     """−log Σ exp(−scale·x)/scale."""
-    return Aggregator("soft_min", partial(_soft, -scale), "softmax of the negated values", parameters=(scale,))
+    return Aggregator(
+        "soft_min", lambda values: _soft(-scale, values), "softmax of the negated values", parameters=(scale,)
+    )
 
 
 @cache

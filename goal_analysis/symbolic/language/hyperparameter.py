@@ -11,6 +11,7 @@ from functools import cached_property
 
 import sympy as sp
 
+from goal_analysis.declarations import expect_kind
 from goal_analysis.symbolic.language.primitives import PRIMITIVES, count_n, count_p, s_n, s_p, x_n, x_p, y_n, y_p
 
 positive = sp.Interval.open(0, sp.oo)
@@ -49,6 +50,8 @@ class Hyperparameter:
     meaning: str = ""
 
     def __post_init__(self) -> None:
+        expect_kind("hyperparameter: name", self.name, str, "text")
+        expect_kind(f"hyperparameter {self.name!r}: domain", self.domain, sp.Interval, "a SymPy Interval")
         if not self.name.isidentifier() or keyword.iskeyword(self.name) or self.name in RESERVED:
             raise ValueError(
                 f"hyperparameter: got the name {self.name!r} but expected an identifier other than "
@@ -98,6 +101,7 @@ def resolve(
 ) -> dict[sp.Symbol, sp.Expr]:
     """The value of every symbol, from ``settings`` or by default; a ValueError begins with the ``owner``."""
     known = {h.name: h for h in hyperparameters}
+    expect_kind(owner, settings, Mapping, "hyperparameters by name, such as {'tau': 12}")
     for name, value in settings.items():
         if name not in known:
             expected = f"one of {', '.join(known)}" if known else "none: it has no hyperparameters"

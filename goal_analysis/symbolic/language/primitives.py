@@ -5,8 +5,13 @@ All kinks are made of `hinge` and `step`, which differentiates to zero: derivati
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import Any
+
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
+
+from goal_analysis.declarations import expect_kind
 
 s_p = sp.Symbol("s_p", real=True)
 """Similarity of the anchor and its positive."""
@@ -47,7 +52,16 @@ def carried_by(s: sp.Symbol) -> sp.Symbol:
     return sp.Symbol(f"y{s.name.removeprefix('s')}", real=True)
 
 
-class _Primitive(sp.Function):
+class _Function(sp.Function):
+    """A function of expressions and numbers: SymPy would evaluate a text as Python."""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        for given in arguments:
+            expect_kind(cls.__name__, given, sp.Basic | Real, "an expression such as s_n - s_p, or a number")
+        return super().__new__(cls, *arguments, **options)
+
+
+class _Primitive(_Function):
     """One real argument gives one real value."""
 
     nargs = 1
@@ -147,7 +161,7 @@ class softplus(_Primitive):
     _latex = _written(r"\operatorname{softplus}%(power)s\left(%(x)s\right)")
 
 
-class logsumexp(sp.Function):
+class logsumexp(_Function):
     """log Σ exp(xᵢ); its derivative by xᵢ is the softmax, σ(xᵢ − logsumexp of the others)."""
 
     @classmethod
@@ -172,7 +186,7 @@ class logsumexp(sp.Function):
     _latex = _written(r"\operatorname{logsumexp}%(power)s\left(%(x)s\right)")
 
 
-class detach(sp.Function):
+class detach(_Function):
     """Stop-gradient: reads as its argument and differentiates to zero."""
 
     nargs = 1
@@ -230,8 +244,7 @@ PRIMITIVES = (hinge, step, sigmoid, softplus, logsumexp, detach)
 
 def check_symbols(formula: sp.Expr, allowed: set[sp.Symbol], where: str) -> None:
     """Refuse what is no expression (TypeError), or one with other symbols than those that are allowed (ValueError)."""
-    if not isinstance(formula, sp.Expr):
-        raise TypeError(f"{where}: got {formula!r} but expected a SymPy expression")
+    expect_kind(where, formula, sp.Expr, "a SymPy expression")
     if stray := formula.free_symbols - allowed:
         names, accepted = (", ".join(sorted(map(str, symbols))) for symbols in (stray, allowed))
         raise ValueError(f"{where}: got the symbol {names} in {formula} but allowed are {accepted}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any
 
@@ -61,6 +62,12 @@ def losses_from_mapping(mapping: Mapping[str, Any]) -> tuple[Objective, ...]:
     """Read a document of losses, ``{"losses": {name: declaration}}``, each as `loss_from_mapping` does."""
     tables = Table(mapping, "losses", ("losses",)).table("losses")
     return tuple(loss_from_mapping(name, tables[name]) for name in tables)
+
+
+def loss_of_formula(formula: str, settings: Mapping[str, float]) -> Objective:
+    """The loss that a formula of s_p, s_n and the names of ``settings`` declares, which is its name too."""
+    declared = {"formula": formula, "hyperparameters": dict(settings), "title": formula}
+    return replace(loss_from_mapping("formula", declared), name=" ".join(formula.split()))
 
 
 def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:

@@ -19,7 +19,7 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import expect_kind, one_of
 from goal_analysis.symbolic.language.primitives import (
     PRIMITIVES,
     hinge,
@@ -131,8 +131,7 @@ class _Walk(ast.NodeVisitor):
 
     def __init__(self, text: str, line: str, start: int, symbols: Mapping[str, sp.Expr]) -> None:
         for name, x in symbols.items():
-            if not isinstance(x, sp.Expr):
-                raise TypeError(f"symbols: got {x!r} for {name!r} but expected a SymPy expression")
+            expect_kind(f"symbols: {name}", x, sp.Expr, "a SymPy expression")
         self._text, self._start, self._bytes = text, start, line.encode()
         self._names = {unicodedata.normalize("NFKC", name): x for name, x in symbols.items()}
         self._names.setdefault("pi", sp.pi)

@@ -16,7 +16,7 @@ from goal_analysis.declarations import (
     Table,
     Words,
     check_fields,
-    one_of,
+    expect_among,
     read_file,
     read_toml,
     read_value,
@@ -162,8 +162,7 @@ def presets() -> tuple[str, ...]:
 
 def preset(name: str) -> dict[str, Any]:
     """The tables of an experiment that comes with the package."""
-    if name not in presets():
-        raise ValueError(f"preset: got {name!r} but expected one of {one_of(presets(), name)}")
+    expect_among("preset", name, presets())
     return read_toml((PRESETS / f"{name}.toml").read_text("utf-8"))
 
 

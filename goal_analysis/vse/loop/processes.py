@@ -15,6 +15,7 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import distributed
 
+from goal_analysis.declarations import expect_among
 from goal_analysis.files import try_lock
 from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.health import TrainingTrouble
@@ -29,8 +30,7 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 def start_fabric(accelerator: str, precision: Any, devices: int = 1, nodes: int = 1) -> Fabric:
     """Fabric for so many processes on so many machines, one a device; a ValueError where this machine lacks them."""
-    if accelerator not in ACCELERATORS:
-        raise ValueError(f"accelerator: got {accelerator!r} but expected one of {', '.join(ACCELERATORS)}")
+    expect_among("accelerator", accelerator, ACCELERATORS)
     try:
         fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
         fabric.launch()

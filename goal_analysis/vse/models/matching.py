@@ -1,11 +1,13 @@
 """Cross-modal models of Hugging Face: their own heads score an image with a caption, both read by one transformer."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from goal_analysis.declarations import named
 from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, score_in_strips
 from goal_analysis.vse.models.encoders.pooling import Images
 from goal_analysis.vse.models.encoders.pretrained import (
@@ -86,8 +88,9 @@ class Matching(RetrievalModel):
     ) -> None:
         super().__init__()
         self.image, self.text = image, text
-        self.model = load_checkpoint(path, architecture, lambda config: _head(config.model_type).name)
-        self.head = _head(self.model.config.model_type)
+        head_of = partial(named, "model: type", known=HEADS)
+        self.model = load_checkpoint(path, architecture, lambda config: head_of(config.model_type).name)
+        self.head = head_of(self.model.config.model_type)
         check_vocabulary(tokenizer, self.model.config.get_text_config(), path)
         self.made_of = {"architecture": architecture_of(self.model), "processor": processor_of(path) or processor}
         width = getattr(self.model.config, self.head.features or "", 0)
@@ -123,9 +126,3 @@ class Matching(RetrievalModel):
             return score_in_strips(strip, order, 8 * (places + tokens.ids.shape[1]) * hidden)
 
         return score
-
-
-def _head(kind: str) -> Head:
-    if kind not in HEADS:
-        raise ValueError(f"got a model of the type {kind!r}, but expected one of {', '.join(HEADS)}")
-    return HEADS[kind]

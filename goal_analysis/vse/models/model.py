@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from goal_analysis.declarations import Table, one_of, read_options, read_value
+from goal_analysis.declarations import Table, named, naming, read_options, read_value
 from goal_analysis.vse.loop.health import within_memory
 from goal_analysis.vse.models.dual_encoder import DualEncoder, Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders import IMAGE_ENCODERS, TEXT_ENCODERS
@@ -37,14 +37,14 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
             default = {"name": "open_clip", "model": table["model"]}
     given = _table(tables, "tokenizer", default)
     given["name"] = "subwords" if given.get("name") == "hugging_face" else given.get("name")
-    kind = _named(TOKENIZERS, given["name"], "model.tokenizer")
+    kind = named("model.tokenizer: name", given["name"], TOKENIZERS)
     return _made("model.tokenizer", kind.built_on, given, captions)
 
 
 def restore_tokenizer(given: Any) -> Tokenizer:
     """The tokenizer that `tokenizer_json` is of; anything else is a ValueError."""
     Table(given, "tokenizer")
-    kind = _named(TOKENIZERS, given.get("kind"), "tokenizer")
+    kind = named("tokenizer: name", given.get("kind"), TOKENIZERS)
     return read_value(kind, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")
 
 
@@ -65,7 +65,7 @@ def build_model(
     if len(beside) > 1:
         raise ValueError("model: got a scorer and a reranker but expected one of them at most")
     where, scorer = (f"model.{beside[0]}", _table(config, beside[0])) if beside else ("", {})
-    build_scorer = _named(SCORERS, scorer.get("name"), where) if beside else DualEncoder
+    build_scorer = named(f"{where}: name", scorer.get("name"), SCORERS) if beside else DualEncoder
     reads_itself = "shape" in inspect.signature(build_scorer).parameters
     given: tuple[Any, ...] = (shape, statistics, tokenizer) if reads_itself else ()
     if reads_itself and beside == ["scorer"]:
@@ -77,7 +77,7 @@ def build_model(
     if len(dims) == 2 and dims[0] != dims[1]:
         raise ValueError(f"model.text: dim: got {dims[1]} but expected {dims[0]}, as model.image has it")
     sides = [("image", image, IMAGE_ENCODERS, (shape, statistics)), ("text", text, TEXT_ENCODERS, (tokenizer,))]
-    builders = {side: _named(known, table.get("name"), f"model.{side}") for side, table, known, _ in sides}
+    builders = {side: named(f"model.{side}: name", table.get("name"), known) for side, table, known, _ in sides}
     if not dims:  # one that has a width of its own is built first
         sides.sort(key=lambda side: inspect.signature(builders[side[0]]).parameters["dim"].default != 0)
     encoders = {}
@@ -129,22 +129,13 @@ def _spelled_out(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _named(known: Mapping[str, Any], name: Any, where: str) -> Any:
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"{where}: name: got {name!r} but expected one of {one_of(known, name)}")
-    return known[name]
-
-
 def _made(where: str, build: Callable[..., Any], given: Mapping[str, Any], *arguments: Any) -> Any:
     """What a class or function makes of arguments, and of a table's options: whole numbers up to `MOST`."""
     options = {name: value for name, value in given.items() if name != "name"}
     of = f"{where}: {given['name']}" if "name" in given else where
     options = read_options(build, options, of, after=len(arguments), most=MOST)
-    try:
-        with within_memory(of, "smaller widths"):
-            return build(*arguments, **options)
-    except ValueError as problem:
-        raise ValueError(f"{where}: {problem}") from problem
+    with naming(where), within_memory(of, "smaller widths"):
+        return build(*arguments, **options)
 
 
 def _table(config: Mapping[str, Any], part: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:

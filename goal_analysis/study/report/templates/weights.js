@@ -73,11 +73,11 @@ function quantile(sorted, share) {
 
 const sizesOf = (values) => Float64Array.from(values, Math.abs).filter(Number.isFinite).sort();
 
-function topOf(values, rule) {
+function topOf(values, peak) {
   const sizes = sizesOf(values);
   if (!sizes.length) return [0, false];
   const top = sizes.at(-1), most = quantile(sizes, 0.99);
-  return top > rule.peak * most && most > 0 ? [most, true] : [top, false];
+  return top > peak * most && most > 0 ? [most, true] : [top, false];
 }
 
 const short = (x) => String(Number(x.toPrecision(2)));
@@ -88,22 +88,26 @@ function scaleOf(values, signed, rule) {
   const same = (x) => x;
   if (!sizes.length) return { low: signed ? -1 : 0, high: 1, kind: "linear", levels: [], note: "", even: same };
   signed ||= finite.some((x) => x < 0);
-  if (quantile(sizes, 0.95) <= 10 ** rule.decades * quantile(sizes, 0.05)) {
-    const [top, clipped] = topOf(finite, rule);
+  const linear = quantile(sizes, 0.95) <= 10 ** rule.decades * quantile(sizes, 0.05);
+  const [top, clipped] = topOf(finite, linear ? rule.peak : 10 ** rule.decades);
+  if (linear) {
     const low = signed ? -top : 0, apart = (top - low) / (rule.contours + 1);
     const levels = Array.from({ length: rule.contours }, (_, i) => low + (i + 1) * apart);
     const note = clipped ? `clipped ${signed ? "beyond ±" : "above "}${short(top)}` : "";
     return { low, high: top, kind: "linear", levels, note, even: same };
   }
-  const top = sizes.at(-1), floor = top / 10 ** rule.decades, powers = [];
+  const floor = top / 10 ** rule.decades, powers = [];
   const last = Math.floor(Math.log10(top) - 1e-9);
   for (let n = Math.ceil(Math.log10(floor) + 1e-9); n <= last; n++) powers.push(10 ** n);
   const even = (x) => {
     const size = Math.abs(x) / floor;
     return Math.sign(x) * (size < 1 ? size : 1 + Math.log10(size));
   };
-  if (!signed) return { low: floor, high: top, kind: "log", levels: powers, note: `log scale, clipped below ${short(floor)}`, even };
-  const note = `symlog scale, linear within ±${short(floor)}`;
+  if (!signed) {
+    const note = `log scale, clipped below ${short(floor)}${clipped ? ` and above ${short(top)}` : ""}`;
+    return { low: floor, high: top, kind: "log", levels: powers, note, even };
+  }
+  const note = `symlog scale, linear within ±${short(floor)}${clipped ? `, clipped beyond ±${short(top)}` : ""}`;
   return { low: -top, high: top, kind: "symlog", levels: powers, note, even };
 }
 
@@ -122,7 +126,7 @@ function arrows(across, up, wP, wN, { every }, rule) {
       const place = j * across.length + i, size = Math.hypot(wP[place], wN[place]);
       if (Number.isFinite(size) && size > 0) some.push([across[i], up[j], wP[place], -wN[place], size]);
     }
-  const [longest] = topOf(some.map((one) => one[4]), rule);
+  const [longest] = topOf(some.map((one) => one[4]), rule.peak);
   for (const [s, t, u, v, size] of some) {
     const long = (apart * Math.sqrt(Math.min(size / longest, 1))) / size;
     const [du, dv] = [u * long, v * long], tip = [s + du / 2, t + dv / 2];

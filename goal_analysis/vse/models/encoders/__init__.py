@@ -8,14 +8,7 @@ from goal_analysis.vse.models.encoders.networks import network_of
 from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision
 from goal_analysis.vse.models.encoders.pooling import pooled
 from goal_analysis.vse.models.encoders.pretrained import LanguageModel, VisionModel
-from goal_analysis.vse.models.encoders.trained import (
-    BagOfWords,
-    Convolution,
-    Linear,
-    Recurrent,
-    Regions,
-    Transformer,
-)
+from goal_analysis.vse.models.encoders.trained import BagOfWords, Convolution, Linear, Recurrent, Regions, Transformer
 
 IMAGE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,

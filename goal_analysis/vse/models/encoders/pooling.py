@@ -10,7 +10,7 @@ from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from goal_analysis.declarations import Words
+from goal_analysis.declarations import Words, expect_among
 from goal_analysis.vse.models.text import Tokens
 
 LEVELS = 2**16  # the share that is left out is a multiple of 1/65,536
@@ -178,8 +178,7 @@ def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share =
     known = {*POOLINGS, pooling}
 
     def encoder(*given: Any, pooling: str = pooling, drop: Share = drop, **options: Any) -> Pooled:
-        if pooling not in known:
-            raise ValueError(f"pooling: got {pooling!r} but expected one of {', '.join(POOLINGS)}")
+        expect_among("pooling", pooling, known)
         elements: Any = local(*given, **options)
         pooling = elements.pooling if pooling == "own" else pooling
         return Pooled(elements, POOLINGS[pooling](elements.dim), drop)

@@ -45,7 +45,7 @@ def function(p: Program, table: Table) -> Callable[..., tuple[Any, ...]]:
                 values[i] = None
         return tuple([values[i] for i in p.outputs])
 
-    return run
+    return np.errstate(all="ignore")(run) if table is NUMPY else run
 
 
 def _folded(p: Program) -> Program:
@@ -115,10 +115,6 @@ def _without_unused(p: Program) -> Program:
     return Program(p.inputs, tuple(renamed), tuple(new_place[i] for i in p.outputs))
 
 
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    return np.errstate(all="ignore")(function)
-
-
 def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
     given = [x for x in values if isinstance(x, np.ndarray)]
     deciding = [x for x in given if x.ndim] or given or [np.asarray(x) for x in values]
@@ -129,30 +125,31 @@ def _numpy_inputs(values: Sequence[Any]) -> list[Any]:
 def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any, ...]:
     shape = np.broadcast_shapes(*(np.shape(x) for x in inputs))
     kind = np.result_type(*inputs) if inputs else np.float64
-    return tuple(np.broadcast_to(np.asarray(x, dtype=kind), shape) for x in outputs)
+    arrays = (np.asarray(x, dtype=kind) for x in outputs)
+    return tuple(x if x.shape == shape else np.broadcast_to(x, shape) for x in arrays)
 
 
 NUMPY: Table = {
     "constant": float,
-    "add": _quiet(operator.add),
-    "sub": _quiet(operator.sub),
-    "mul": _quiet(operator.mul),
-    "div": _quiet(np.divide),
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": np.divide,
     "neg": operator.neg,
-    "pow": _quiet(np.power),
-    "sqrt": _quiet(np.sqrt),
-    "exp": _quiet(np.exp),
-    "log": _quiet(np.log),
-    "sin": _quiet(np.sin),
-    "cos": _quiet(np.cos),
-    "acos": _quiet(np.arccos),
+    "pow": np.power,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "acos": np.arccos,
     "atan": np.arctan,
     "erf": np.vectorize(math.erf, otypes=[float]),
     "hinge": lambda x: np.maximum(x, 0),
     "step": lambda x: np.heaviside(x, 0.5),
-    "sigmoid": _quiet(lambda x: np.exp(-np.logaddexp(0, -x))),
-    "softplus": _quiet(lambda x: np.logaddexp(0, x)),
-    "logsumexp": _quiet(lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "logsumexp": lambda *xs: np.logaddexp.reduce(np.broadcast_arrays(*xs)),
     "inputs": _numpy_inputs,
     "spread": _numpy_spread,
 }

@@ -111,6 +111,7 @@ TORCH: Table = {
 """Tensors: differentiable, on any device, in float32 at least; one operand of every operation is a tensor."""
 
 
+UNREAL = tuple(map(type, (sp.zoo, sp.nan, sp.I)))
 TABLES = {"TORCH": TORCH, "NUMPY": NUMPY}
 
 
@@ -152,7 +153,7 @@ def compiled(outputs: Sequence[sp.Expr], inputs: Sequence[sp.Symbol], table: Tab
     into. `UnsupportedFunction` names an unknown function; a stray symbol and what is not real are ValueErrors.
     """
     for output in map(sp.sympify, outputs):
-        if unreal := [str(e) for e in (sp.zoo, sp.nan, sp.I) if output.has(e)]:
+        if unreal := sorted(map(str, output.atoms(*UNREAL))):
             raise ValueError(f"compiled: got {unreal[0]} in {output} but expected real numbers alone")
     return Compiled(lowered(program(outputs, inputs)), table)
 

@@ -32,6 +32,7 @@ from goal_analysis.symbolic.language.primitives import (
     maximum,
     s_n,
     s_p,
+    slope,
     step,
     total,
     undetach,
@@ -462,7 +463,7 @@ class Objective(Displayed):
         """−∂L/∂s of every positive and ∂L/∂s of every negative of one anchor, or what is prescribed in their place."""
         surrogates = tuple(term.surrogate for term in self.terms)
         value = _sum(surrogates, tuple(positives), tuple(negatives), self.reduction)
-        of_p, of_n = ([undetach(sp.diff(value, s)) for s in side] for side in (positives, negatives))
+        of_p, of_n = ([undetach(slope(value, s)) for s in side] for side in (positives, negatives))
         return tuple(sp.Mul(-1, weight) for weight in of_p), tuple(of_n)
 
     def values(self, settings: Mapping[str, float] | None = None) -> dict[sp.Symbol, sp.Expr]:

@@ -27,7 +27,7 @@ FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 80
 
 DAMPED = (0.2, 1, 25, 625)  # what the damping is multiplied by
 KEPT = 6  # so many of the starts are searched from
-EXACT = 1e-13  # a distance that is rounding alone; the search ends there
+EXACT, MET = 1e-13, 1e-10  # a distance that is rounding alone, where the search ends, and one that needs none
 FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
 
 
@@ -49,9 +49,9 @@ def coordinate(h: Hyperparameter) -> Coordinate:
 
 def best_factors(fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The k of every setting that brings k·fitted nearest to the target: negative if reversed, 0 where none does."""
-    inner = tuple(range(1, fitted.ndim))
+    rows = fitted.reshape(len(fitted), -1)
     with np.errstate(all="ignore"):
-        found = (fitted * target).sum(inner) / (fitted**2).sum(inner)
+        found = rows @ target.ravel() / np.einsum("ij,ij->i", rows, rows)
     return np.where(np.isfinite(found), found, 0.0)
 
 
@@ -94,12 +94,18 @@ def fit(
     with np.errstate(all="ignore"):
         starts = np.array([[of_value(v) for (_, of_value), v in zip(coordinates, t, strict=True)] for t in tried])
         starts = starts[np.isfinite(starts).all(1)]  # others are outside of the domains
-        found = _search(cost, starts[np.argsort(cost(starts), kind="stable")[:KEPT]], max(last, LAST_STEP))
-        best = found[np.argmin(cost(found))]
-        if polished and cost(best[None])[0] > EXACT:
-            best = _polish(left, best, EXACT * float(np.linalg.norm(target)))
+        best, enough = starts[0], EXACT * float(np.linalg.norm(target))
+        if start is not None:
+            best = _polish(left, best, enough)
+        if start is None or not cost(best[None])[0] < MET:
+            best = _search(cost, starts[np.argsort(cost(starts), kind="stable")[:KEPT]], max(last, LAST_STEP))
+            best = _polish(left, best, enough) if polished else best
         if last < LAST_STEP:
-            (best,) = _search(cost, best[None], last, LAST_STEP)
+            best = _search(cost, best[None], last, LAST_STEP)
+        usual = [of_value(float(h.default)) for h, (_, of_value) in zip(knobs, coordinates, strict=True)]
+        for k in range(len(best)) if polished and cost(best[None])[0] < MET else ():
+            moved = np.where(np.arange(len(best)) == k, usual, best)  # what changes nothing stays as it usually is
+            best = moved if cost(moved[None])[0] < MET else best
         return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best, strict=True))
 
 
@@ -116,7 +122,7 @@ def _around(defaults: Sequence[float]) -> list[tuple[float, ...]]:
 def _search(
     cost: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, last: float, first: float = FIRST_STEP
 ) -> np.ndarray:
-    """The best places found, from each of the starts, by steps along one coordinate, halved when none helps."""
+    """The best place found, from each of the starts, by steps along one coordinate, halved when none helps."""
     places, best, steps = starts.copy(), cost(starts), np.full(len(starts), first)
     count = places.shape[1]
     directions = np.concatenate([np.eye(count), -np.eye(count)])
@@ -132,7 +138,7 @@ def _search(
         places[going[better]] = tried[better, which[better]]
         best[going[better]] = value[better]
         steps[going[~better]] /= 2
-    return places
+    return places[best.argmin()]
 
 
 def _polish(left: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: float) -> np.ndarray:
@@ -147,11 +153,9 @@ def _polish(left: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough:
         normal, gradient = slopes.T @ slopes, slopes.T @ here
         scale = np.diag(np.maximum(np.diag(normal), 1e-12 * np.trace(normal)))
         # A knob that changes nothing has no slope; what is singular is then solved by the least step.
-        tries = [
-            np.clip(place - np.linalg.lstsq(normal + damping * d * scale, gradient, rcond=None)[0], -FARTHEST, FARTHEST)
-            for d in DAMPED
-        ]
-        values = np.linalg.norm(left(np.stack(tries)), axis=1)
+        damped = normal + damping * np.reshape(DAMPED, (-1, 1, 1)) * scale
+        tries = np.clip(place - np.linalg.pinv(damped, hermitian=True) @ gradient, -FARTHEST, FARTHEST)
+        values = np.linalg.norm(left(tries), axis=1)
         k = int(values.argmin())
         gained = best - values[k]
         if not gained > 0:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -17,6 +16,9 @@ from goal_analysis.numeric.measurement.arrangement import Arrangement
 from goal_analysis.numeric.measurement.calling import Inputs, Shape
 from goal_analysis.numeric.measurement.fields import ACROSS, ALONG, CLEAR, NOTICEABLE, Jump, MeasuredFactors, Turning
 from goal_analysis.symbolic.analysis.integrability import Integrability
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROUNDING = 1e-13  # weights below this share of the largest are shown as 0
 DEAD = 1e-9  # a point is dead if both weights are below this share of the largest weight on the plane, or rounding
@@ -221,6 +223,8 @@ class Measurement:
 
     def frame(self) -> pd.DataFrame:
         """One row a point: s_p, s_n, w_p, w_n, T, P_p, P_n, curl, dead, reached."""
+        import pandas as pd  # a third of a second, which a page does without
+
         factors = {"T": self.factors.triplet, "P_p": self.factors.positive[:, None], "P_n": self.factors.negative}
         columns = {"s_p": self.s_p[:, None], "s_n": self.s_n, "w_p": self.w_p, "w_n": self.w_n, **factors}
         columns |= {"curl": self.curl, "dead": self.dead, "reached": self.reached}

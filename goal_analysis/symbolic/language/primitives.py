@@ -5,6 +5,7 @@ All kinks are made of `hinge` and `step`, which differentiates to zero: derivati
 
 from __future__ import annotations
 
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -212,6 +213,25 @@ def undetach(expression: sp.Expr) -> sp.Expr:
     while expression.has(detach):
         expression = expression.replace(detach, lambda x: x)
     return expression
+
+
+def slope(expression: sp.Expr, s: sp.Symbol) -> sp.Expr:
+    """∂expression/∂s, several times quicker than `sympy.diff`, which asks of every part what sign it has."""
+
+    @cache
+    def of(e: sp.Expr) -> sp.Expr:
+        if not e.args or isinstance(e, detach):
+            return sp.S.One if e == s else sp.S.Zero
+        slopes = [(i, d) for i, part in enumerate(e.args) if (d := of(part)) != 0]
+        if e.is_Add:
+            return sp.Add(*(d for _, d in slopes))
+        if e.is_Mul:
+            return sp.Add(*(sp.Mul(*e.args[:i], d, *e.args[i + 1 :]) for i, d in slopes))
+        if e.is_Pow and of(e.exp) == 0:
+            return sp.Add(*(e * (d * e.exp / e.base) for _, d in slopes))
+        return sp.Add(*(e.fdiff(i + 1) * d for i, d in slopes)) if e.is_Function else sp.diff(e, s)
+
+    return of(expression)
 
 
 def opened(expression: sp.Expr) -> sp.Expr:

@@ -137,7 +137,7 @@ def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> No
     tops = tops[tops > 0]
     if len(tops) and tops.max() > SEEN * tops.min():
         floor = 10.0 ** np.floor(np.log10(tops.min() / SEEN))
-        ax.set_yscale("symlog", linthresh=floor)
+        ax.set_yscale("symlog", linthresh=floor * (1 + 1e-9))  # whose logarithm is not rounded down a decade
         if values.min() >= 0:
             ax.set_ylim(-floor / 2, 2 * values.max())
         label += f"\n(linear within ±{floor:.2g})"

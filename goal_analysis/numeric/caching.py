@@ -145,7 +145,6 @@ def _rows(leaves: list[Any]) -> int:
 
 
 def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
-    """The rows of all chunks; what has no rows is the same in all of them."""
     first = parts[0]
     if not isinstance(first, Tensor):
         return first

@@ -229,7 +229,8 @@ class GradientProbe:
             with torch.autocast(x.device.type, enabled=False):
                 x, y = (e.detach().to(torch.promote_types(e.dtype, torch.float32)) for e in (x, y))
                 s, matches, quick = pairwise(objective.similarity, x, y), objective.matches(x, *ids, carried), None
-                if len(y) <= SMALL and objective.functions.grouped is None and objective.match == Matches.of_image_ids:
+                plain = objective.objective.grouped is None and objective.learned is None
+                if plain and len(y) <= SMALL and objective.match == Matches.of_image_ids:
                     one = torch.eye(len(y), dtype=s.dtype, device=s.device)  # S is its product with this
                     quick = quick_surrogate(objective.functions, "dot", s.requires_grad_(), one, *ids)
             w = objective.weight_matrix(s, matches) if quick is None else torch.autograd.grad(quick, s)[0]

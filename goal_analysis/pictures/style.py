@@ -150,7 +150,7 @@ def weight_axis(ax: Axes, values: pd.Series, kinds: pd.Series, label: str) -> No
     if top > SEEN * small:
         lowest, highest = (int(np.floor(np.log10(size))) for size in (max(small / SEEN, top / 10**SMALL), top))
         floor, powers = 10.0**lowest, 10.0 ** np.arange(highest, lowest, -max(1, (highest - lowest) // 4))
-        ax.set_yscale("symlog", linthresh=floor)
+        ax.set_yscale("symlog", linthresh=floor * (1 + 1e-9))  # whose logarithm is not rounded down a decade
         ax.set_yticks([*(-powers if values.min() < 0 else ()), 0.0, *powers])
         ax.minorticks_off()
         if values.min() >= 0:

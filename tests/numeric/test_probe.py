@@ -115,9 +115,10 @@ def test_the_factors_of_a_decomposition_are_followed() -> None:
     assert row.T_q100 == pytest.approx(expected * float(factors.triplet.subs({s_p: 0, s_n: 0}) / 0.5))
 
 
-def test_an_objective_is_followed_wherever_it_is_called() -> None:
+@pytest.mark.parametrize("text", ["nca/linear", "circle", "info_nce(tau=9, learned=tau<=100)"])
+def test_an_objective_is_followed_wherever_it_is_called(text: str) -> None:
     """Its numbers are those of the gradient of its scores; evaluation is no step."""
-    objective = door("nca/linear", anchors="both")
+    objective = door(text, anchors="both")
     x, y = (normalize(torch.randn(9, 5), dim=1).requires_grad_() for _ in range(2))
     ids = torch.arange(9) % 7
     scores = (x @ y.T).detach().requires_grad_()

@@ -135,6 +135,7 @@ def test_lightning_logs_what_the_probe_sees() -> None:
     assert probe.take() == {}
 
 
+@pytest.mark.filterwarnings("default")  # Lightning has its own
 def test_the_page_runs_where_lightning_is_installed() -> None:
     pytest.importorskip("lightning")
     page = (Path(__file__).parents[2] / "docs" / "plugging-in.md").read_text(encoding="utf-8")

@@ -24,11 +24,13 @@ from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Unio
 
 from goal_analysis.files import regular
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 MOST_BYTES = 1_000_000  # of a file that declares something
 MOST_IN_A_LINE = 10_000  # characters of a line of TOML
 DEEPEST = 50  # tables and lists within one another: what is deeper cannot even be shown in a message
 MOST = 100_000  # runs, answers and whatever else is counted one by one
+FEW = 9  # names that are read at a glance
 MOST_IN_A_NUMBER = 60  # characters of a number in a text
 
 
@@ -177,10 +179,11 @@ def expect_kind(where: str, given: object, kind: Any, words: str) -> None:
 
 
 def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
-    """Refuse what is none of these names, with those that resemble it first."""
+    """Refuse what is none of these names; a few stand in their order, of many those that resemble it first."""
     names = tuple(accepted)
     if given not in names:
-        raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
+        said = ", ".join(names) if 0 < len(names) <= FEW else one_of(names, given)
+        raise ValueError(f"{where}: got {given!r} but expected one of {said}")
 
 
 def named(where: str, name: object, known: Mapping[str, T]) -> T:

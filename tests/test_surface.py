@@ -225,7 +225,7 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
         (lambda: ga.tune(["vse_pp", "cricle"]), "got 'cricle' but expected one of circle"),
         (lambda: ga.compare([]), "objectives: got [] but expected a list of them"),
         (lambda: ga.compare(["vse_pp"], seeds=0), "seeds: got 0 but expected a whole number from 1 to 100,000"),
-        (lambda: ga.tune(["vse_pp"], budget=2.5), "budget: got 2.5 but expected a whole number from 1 to 100,000"),
+        (lambda: ga.tune(["vse_pp"], budget=2.5), "budget: got 2.5 but expected a whole number"),
         (lambda: ga.tune("vse_pp"), "objectives: got 'vse_pp' but expected a list of them"),
         (lambda: ga.tune(["vse_pp", "vse_pp"]), "objectives: got vse_pp, vse_pp but expected every one once"),
     ],

@@ -185,7 +185,9 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
     >>> integrability("nca/constant").loss
     softplus(tau*(s_n - s_p))/tau
     """
-    if isinstance(given, Decomposition | WeightField) and not keywords:
+    if isinstance(given, Decomposition | WeightField):
+        for name in keywords:
+            expect_among("integrability of weights: keyword", name, ())
         return integrability_of_weights(given)
     from goal_analysis.recombination.verdict import verdict
 

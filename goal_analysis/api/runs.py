@@ -187,11 +187,12 @@ def experiment_of(
     seed: int | None = None,
     assignments: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment of a preset, or of a file, with what else was set; its objective says itself what it is."""
+    """The experiment of a preset, or of a file, with what else was set; its objective trains, and says what it is."""
     from goal_analysis.vse.loop.experiment import read_experiment
 
     said = None if objective is None else text_of(objective)
     found = read_experiment(source, None if data is None else str(data), said, seed, assignments)
+    doors.objective(found.objective)  # refused where it cannot train
     return replace(found, objective=text_of(found.objective))
 
 

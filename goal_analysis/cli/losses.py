@@ -48,7 +48,7 @@ def list_losses(
 
     chosen: Sequence[ga.Objective] = options.losses(own)
     if family is not None:
-        options.expect_among("--family", family, map(family_of, chosen))
+        options.expect_among("--family", family, dict.fromkeys(map(family_of, chosen)))
         chosen = [loss for loss in chosen if family_of(loss) == family]
     if year is not None:
         match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", year)
@@ -133,10 +133,10 @@ def show(
     settings, width = options.settings_of(assignments), options.line_width()
 
     def shown() -> str:
+        of = options.objective_of(loss, own).with_settings(settings) if loss else None
         from goal_analysis.symbolic.parsing.declaration import loss_of_formula
 
-        of = loss_of_formula(formula, settings) if formula else options.objective_of(loss or "", own)
-        pages = _pages(of if formula else of.with_settings(settings))
+        pages = _pages(of or loss_of_formula(formula or "", settings))
         from goal_analysis.symbolic.typesetting.pages import to_data, to_latex, to_markdown, to_plain
 
         if as_json:

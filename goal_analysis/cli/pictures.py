@@ -99,7 +99,7 @@ def chosen_objectives(
         refuse(f"got --all and {names[0]} but expected one of them")
     found = [replace(options.objective_of(name, own), name=name) for name in names]
     found = [*(options.losses(own) if every else found)]
-    found += [options.objective_of(formula, **settings)] if formula else []
+    found += [options.objective_of(formula, None, **settings)] if formula else []
     if not found:
         refuse("got nothing to draw but expected losses, --formula, --all or --run")
     called = [one.name for one in found]

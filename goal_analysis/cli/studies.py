@@ -144,19 +144,18 @@ def compare(
     if not sources:
         refuse("got no experiment but expected files or --preset")
     options.check_names(presets or (), objectives or ())
-    from goal_analysis.api.objectives import text_of
     from goal_analysis.api.runs import experiment_of, measured_on
     from goal_analysis.study.driver import by_seed, seed_jobs
 
     experiments: dict[str, Experiment] = {}
     measures = []
     for source in sources:
-        experiment = experiment_of(source, data, assignments=assignments or ())
         for objective in objectives or [None]:
+            experiment = experiment_of(source, data, objective, assignments=assignments or ())
             name = f"{experiment.name}: {objective}" if objective and len(sources) > 1 else objective or experiment.name
             if name in experiments:
                 refuse(f"got {name} twice but expected every experiment and objective once")
-            experiments[name] = replace(experiment, objective=text_of(objective or experiment.objective))
+            experiments[name] = experiment
         measures.append(measured_on(split, experiment))  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
     options.expect_among("--baseline", first, experiments)
@@ -286,7 +285,7 @@ def discover(
 
     own, data = base.experiments()
     also_on = base.data_of(confirm or ())
-    named = {text: options.objective_of(text) for text in baselines or options.KNOWN}
+    named = {text: ga.objective(text).objective for text in baselines or options.KNOWN}
 
     def accepts(objective: Objective) -> str:
         found = integrable if integrable is None else verdict(objective).integrable

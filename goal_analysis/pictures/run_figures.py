@@ -107,7 +107,7 @@ def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     ks = np.arange(1, top + 1)
     for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
         share = 100 * (of["rank"].to_numpy() <= ks[:, None]).mean(axis=1)
-        looks = line_of(place) | {"linestyle": DASHES[place % len(DASHES)]}  # both may be 0, or 100
+        looks: Any = line_of(place) | {"linestyle": DASHES[place % len(DASHES)]}  # both may be 0, or 100
         sns.lineplot(
             x=ks, y=share, drawstyle="steps-post", ax=ax, label=name, clip_on=False, marker="." * (top == 1), **looks
         )

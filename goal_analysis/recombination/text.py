@@ -188,7 +188,7 @@ def _plain(objective: Objective) -> Objective:
     return replace(objective, title="", hyperparameters=exactly)
 
 
-def direction_of(text: object) -> Direction:
+def direction_of(text: Any) -> Direction:
     """The direction of a text: its name, and after a colon the strength of ``direction_regularized``."""
     if isinstance(text, Direction):
         return text

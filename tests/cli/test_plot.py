@@ -41,7 +41,7 @@ def test_losses_objectives_and_formulas_stand_beside_each_other(tmp_path):
     assert result.exit_code == 0, result.output
     assert names(tmp_path) == ["compare.svg"]
     text = (tmp_path / "compare.svg").read_text()
-    assert all(name in text for name in ("triplet", "nca(tau=7)/linear@softmax:12", "formula"))
+    assert all(name in text for name in ("triplet", "nca(tau=7)/linear@softmax:12", "k*softplus(s_n - s_p)"))
 
 
 def test_two_objectives_and_their_difference(tmp_path):
@@ -82,17 +82,17 @@ def test_many_losses_are_drawn_in_processes(tmp_path, monkeypatch):
         (("circel",), "got 'circel' but expected one of circle"),
         (
             ("circle", "--kind", "curl"),
-            "--kind: got 'curl' but expected one of pair, triplet, field, flow, portrait, compare",
+            "--kind without --run: got 'curl' but expected one of pair, triplet, field, flow, portrait, compare",
         ),
         (("circle", "--kind", "compare"), "--kind compare: got 1 loss but expected two or more"),
         (("circle", "--kind", "difference"), "--kind difference: got circle but expected two losses"),
-        (("circle", "--kind", "film"), "--kind: got 'film' without --run but expected one of pair"),
-        (("--run", "x", "--kind", "field"), "--kind: got 'field' with --run but expected one of retrieval"),
+        (("circle", "--kind", "film"), "--kind without --run: got 'film' but expected one of pair"),
+        (("--run", "x", "--kind", "field"), "--kind with --run: got 'field' but expected one of retrieval"),
         (("--run", "x", "--kind", "film", "--format", "png"), "--format: got 'png' but expected one of gif, mp4"),
         (("circle", "--format", "bmp"), "--format: got 'bmp' but expected one of png, svg, pdf"),
         (("circle", "--all"), "got --all and circle"),
         (("circle", "circle"), "expected every loss once"),
-        (("circle", "--set", "tau=3"), "got a value for 'tau' but expected one of gamma, m"),
+        (("circle", "--set", "tau=3"), "--set: got 'tau' but expected one of gamma, m"),
         (("circle", "--set", "gamma=-3"), "got -3.0 but expected a number in (0, inf)"),
         (("nca/nonsense",), "nonsense"),
         (("circle", "--run", "x"), "got --run and losses"),

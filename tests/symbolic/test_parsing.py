@@ -242,5 +242,5 @@ def test_a_chain_counts_as_one_level() -> None:
 
 
 def test_what_the_names_stand_for_has_to_be_an_expression() -> None:
-    with pytest.raises(TypeError, match="symbols: got '1' for 'x' but expected a SymPy expression"):
+    with pytest.raises(TypeError, match="symbols: x: got '1' but expected a SymPy expression"):
         parse("x", {"x": "1"})

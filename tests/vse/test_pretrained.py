@@ -305,7 +305,7 @@ def test_regions_of_another_width_are_mapped(checkpoint) -> None:
             "model.checkpoint: got 'hug:.*' but expected a table with a name, or hf:P",
         ),
         ({"checkpoint": "hf:NOWHERE"}, SHAPE, "got '.*NOWHERE' .*expected a folder with tokenizer.json"),
-        ({"scorer": "hf:BERT"}, SHAPE, "got a model of the type 'bert', but expected one of blip, vilt, visual_bert"),
+        ({"scorer": "hf:BERT"}, SHAPE, "model: type: got 'bert' but expected one of blip, vilt, visual_bert"),
         ({"scorer": "hf:LXMERT"}, SHAPE, r"lxmert: got pictures \(3, 16, 16\) but expected features of regions"),
         (
             {"text": "hf:OTHER", "image": {"name": "linear"}, "reranker": "hf:LXMERT"},

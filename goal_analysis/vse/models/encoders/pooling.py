@@ -175,7 +175,7 @@ def pooled(local: Callable[..., nn.Module], pooling: str = "mean", drop: Share =
     ``pooling``; in training, ``drop`` is the share of a row's elements that is left out of it. The local part gives
     elements of the width ``dim`` and their mask. An unknown name is a ValueError.
     """
-    known = {*POOLINGS, pooling}
+    known = (*POOLINGS, pooling)
 
     def encoder(*given: Any, pooling: str = pooling, drop: Share = drop, **options: Any) -> Pooled:
         expect_among("pooling", pooling, known)

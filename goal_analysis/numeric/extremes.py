@@ -254,13 +254,13 @@ def is_never_negative(expression: sp.Expr, of: Similarity, on: sp.Expr | None = 
     """Whether intervals prove a formula nowhere below zero in the range, or where ``on`` is zero; no is no proof."""
     held_at, inset = (sp.S.Zero, 0) if on is None else (on, LEAST)
     own = read_by(expression, held_at)
-    run = program([expression, held_at], own).run
+    run = function(program([expression, held_at], own), INTERVAL)
     boxes = [([(float(of.opposite + inset), float(of.identical - inset)) for _ in own], 0)]
     for _ in range(BOXES):
         if not boxes:
             return True
         box, depth = boxes.pop()
-        value, held = run(INTERVAL, *(iv.mpf(list(side)) for side in box))
+        value, held = run(*(iv.mpf(list(side)) for side in box))
         if value.a >= 0 or held.a > 0 or held.b < 0:
             continue
         if depth >= DEPTH * len(box) or (value.b < 0 and on is None):

@@ -108,6 +108,7 @@ def family(
     )
 
 
+@lru_cache(maxsize=16)
 def pair_weights_of(parts: Parts) -> tuple[PairWeights, ...]:
     """The pair weights of the losses that separate, without those that equal others up to names of hyperparameters."""
     found: list[PairWeights] = []

@@ -156,7 +156,8 @@ def compare(
             if name in experiments:
                 refuse(f"got {name} twice but expected every experiment and objective once")
             experiments[name] = experiment
-        measures.append(measured_on(split, experiment))  # refused before the first run where there is no such split
+        last = next(reversed(experiments.values()))
+        measures.append(measured_on(split, last))  # refused before the first run where there is no such split
     first = baseline or next(iter(experiments))
     options.expect_among("--baseline", first, experiments)
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run

@@ -96,8 +96,8 @@ class SentenceObjective(nn.Module):
     def _in_chunks(self, chunk: int) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         """What embeds in chunks, inside of `MatryoshkaLoss` too, which shortens what the model gives."""
 
-        def kept(found: dict[str, Tensor]) -> dict[str, Tensor]:  # the tokens' embeddings would fill the memory
-            return {"sentence_embedding": found["sentence_embedding"]}
+        def kept(found: dict[str, Tensor]) -> dict[str, Tensor]:  # the tokens' own embeddings would fill the memory
+            return dict.fromkeys(("sentence_embedding", "token_embeddings"), found["sentence_embedding"])
 
         shortening: Any = self.model.forward
         if type(shortening).__name__ != "ForwardDecorator":

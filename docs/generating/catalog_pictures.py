@@ -44,8 +44,9 @@ COLOURS = 128  # of a file: as many are told apart, and it is a third as large
 
 
 def kinds_of(loss: ga.Objective) -> list[str]:
-    """The pictures that a loss has; a flow needs a similarity that is a function of the cosine."""
-    return [kind for kind in KINDS if kind != "flow" or loss.similarity in OF_COSINES]
+    """The pictures that a loss has; a flow needs embeddings, and a similarity that is a function of their cosine."""
+    flows = loss.similarity in OF_COSINES and "not of embeddings" not in loss.note
+    return [kind for kind in KINDS if kind != "flow" or flows]
 
 
 def draw_catalog(folder: Path, losses: Iterable[ga.Objective]) -> None:

@@ -229,6 +229,8 @@ def test_a_loss_is_drawn_once(tmp_path: Path) -> None:
     drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(drawn) == {f"lmnn-{kind}.png" for kind in kinds_of(loss("lmnn"))}
     assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
+    assert "flow" in kinds_of(loss("lmnn"))
+    assert "flow" not in kinds_of(loss("dpo")), "log-ratios are no cosines of embeddings that move"
     (tmp_path / "lmnn-pair.png").write_bytes(b"kept")
     draw_catalog(tmp_path, [loss("lmnn")])
     assert (tmp_path / "lmnn-pair.png").read_bytes() == b"kept"

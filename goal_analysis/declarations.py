@@ -57,8 +57,7 @@ def text_of_file(path: Path) -> str:
         with checked.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as problem:
-        said = f"{path}: got {str(problem.strerror).lower()} but expected a file of TOML or JSON"
-        raise type(problem)(said) from problem
+        raise type(problem)(f"{path}: got {problem.strerror.lower()} but expected a file of TOML or JSON") from problem
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:
@@ -159,8 +158,8 @@ def letters_of(name: str) -> str:
 
 
 def one_of(names: Iterable[str], given: object = "", others: Iterable[tuple[str, str]] = ()) -> str:
-    """Names for an error, those that resemble what was given first; ``others`` are other names for some of them."""
-    names = sorted(names)
+    """Names for an error, those alike first, a tuple of few in its order; ``others`` are other names for some."""
+    names = list(names) if isinstance(names, tuple) and len(names) <= FEW else sorted(names)
     letters = {letters_of(other): name for other, name in others if name in names}
     letters |= {letters_of(name): name for name in reversed(names)}
     meant = letters_of(str(given))
@@ -179,11 +178,10 @@ def expect_kind(where: str, given: object, kind: Any, words: str) -> None:
 
 
 def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
-    """Refuse what is none of these names; a few stand in their order, of many those that resemble it first."""
+    """Refuse what is none of these names."""
     names = tuple(accepted)
     if given not in names:
-        said = ", ".join(names) if 0 < len(names) <= FEW else one_of(names, given)
-        raise ValueError(f"{where}: got {given!r} but expected one of {said}")
+        raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
 
 
 def named(where: str, name: object, known: Mapping[str, T]) -> T:

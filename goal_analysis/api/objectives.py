@@ -185,13 +185,11 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
     >>> integrability("nca/constant").loss
     softplus(tau*(s_n - s_p))/tau
     """
-    if isinstance(given, Decomposition | WeightField):
-        for name in keywords:
-            expect_among("integrability of weights: keyword", name, ())
+    if isinstance(given, Decomposition | WeightField) and not keywords:
         return integrability_of_weights(given)
     from goal_analysis.recombination.verdict import verdict
 
-    return verdict(value_of(given, **keywords))
+    return verdict(value_of(getattr(given, "loss", given), **keywords))
 
 
 def characteristics(given: Given | Decomposition | WeightField, **keywords: Any) -> Characteristics:

@@ -108,7 +108,7 @@ def chosen_objectives(
     names_of = [{h.name for h in one.hyperparameters} for one in found]
     known = set().union(*names_of)
     for name in settings:
-        expect_among("--set", name, known)
+        expect_among("--set", name, sorted(known))
     return [
         one.with_settings({name: value for name, value in settings.items() if name in its_own})
         for one, its_own in zip(found, names_of, strict=True)

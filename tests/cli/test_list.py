@@ -85,9 +85,9 @@ def test_the_table_is_by_family():
     ("what", "value", "expected"),
     [
         ("family", "softmx", "softmax, "),
-        ("integrable", "maybe", "no, open, yes"),
-        ("separable", "True", "no, open, yes"),
-        ("proxies", "", "no, open, yes"),
+        ("integrable", "maybe", "yes, no, open"),
+        ("separable", "True", "yes, no, open"),
+        ("proxies", "", "yes, no, open"),
         ("year", "20", "a year such as 2020"),
         ("library", "sentence_transformers", "sentence-transformers, "),
         ("library", "TripletLos", "TripletLoss, "),

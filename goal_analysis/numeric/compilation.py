@@ -12,7 +12,7 @@ from torch import Tensor
 
 from goal_analysis.numeric.lowering import NUMPY, function, lowered
 from goal_analysis.symbolic.language.primitives import detach
-from goal_analysis.symbolic.proof.evaluation import Program, Table, program
+from goal_analysis.symbolic.proof.evaluation import WHOLE, Program, Table, program
 
 LINEAR_PAST = 40.0  # there log(1 + eˣ) and x are the same float64; torch's own default, 20, costs nine digits
 WIDE = frozenset((torch.float32, torch.float64))  # what is computed with as it comes
@@ -85,24 +85,15 @@ def _spread(outputs: tuple[Any, ...], inputs: Sequence[Tensor]) -> tuple[Any, ..
 
 
 TORCH: Table = {
+    **WHOLE,
+    **{
+        name: getattr(torch, name)
+        for name in ("pow", "sqrt", "exp", "log", "sin", "cos", "acos", "atan", "erf", "sigmoid")
+    },
     "constant": float,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
     "div": operator.truediv,
-    "neg": operator.neg,
-    "pow": torch.pow,
-    "sqrt": torch.sqrt,
-    "exp": torch.exp,
-    "log": torch.log,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "acos": torch.acos,
-    "atan": torch.atan,
-    "erf": torch.erf,
     "hinge": _hinge,
     "step": _step,
-    "sigmoid": torch.sigmoid,
     "softplus": _softplus,
     "logsumexp": _logsumexp,
     "inputs": _inputs,

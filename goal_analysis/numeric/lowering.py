@@ -1,7 +1,6 @@
 """Programs with fewer operations, and programs as functions: constants are computed, and names looked up, once."""
 
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, Step, Table
+from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, WHOLE, Program, Step, Table
 
 DIGITS = 30  # with which constants are computed before they are rounded to floats
 
@@ -128,18 +127,11 @@ def _numpy_spread(outputs: tuple[Any, ...], inputs: Sequence[Any]) -> tuple[Any,
 
 
 NUMPY: Table = {
+    **WHOLE,
+    **{name: getattr(np, name) for name in ("sqrt", "exp", "log", "sin", "cos")},
     "constant": float,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
     "div": np.divide,
-    "neg": operator.neg,
     "pow": np.power,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "sin": np.sin,
-    "cos": np.cos,
     "acos": np.arccos,
     "atan": np.arctan,
     "erf": np.vectorize(math.erf, otypes=[float]),

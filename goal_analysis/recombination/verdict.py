@@ -170,7 +170,6 @@ def _chosen(objective: Objective, field: WeightField) -> Integrability:
 
 
 def _selected(objective: Objective, field: WeightField, selections: list) -> Integrability:
-    """The verdict on an objective that aggregates some pairs only, by what its selections say of themselves."""
     depends = {getattr(selection, "depends", "unknown") for selection in selections}
     names = ", ".join(getattr(selection, "name", repr(selection)) for selection in selections)
     if "random" in depends:
@@ -205,7 +204,6 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
 def _by_work(
     objective: Objective, rectangles: Iterator, said: str, unknown: str, potential: sp.Expr | None
 ) -> Integrability:
-    """No, with the work around one of the rectangles; else open."""
     against = work_witness(objective, rectangles)
     if against is None:
         return Integrability(None, f"open: {unknown}", potential=potential)
@@ -235,7 +233,6 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
 
 
 def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
-    """The loss of semi-hard triplets, held at its value outside of the margin."""
     if loss is None:
         return None
     if proves_zero(sp.diff(loss, s_p) + sp.diff(loss, s_n)):  # it reads the gap alone
@@ -258,7 +255,6 @@ def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Int
 
 
 def _drawn(objective: Objective) -> Integrability:
-    """W of the same scores differs from draw to draw, so that it is the gradient of no function of them."""
     matches = Matches.of_image_ids(torch.arange(2), torch.arange(12) // 6)
     why = "W depends on a random draw, whose chances change with the scores: it is no function of them"
     low, high = map(float, objective.similarity.window)
@@ -361,7 +357,6 @@ def _symmetric(term: Term, field: WeightField) -> bool:
 
 
 def _against_several_pairs(objective: Objective, field: WeightField) -> Integrability:
-    """No, with an asymmetry of the weights of one anchor with two negatives, or with two positives; else open."""
     tried = ""
     counts = ((1, 2, "two negatives"), (2, 1, "two positives"), (2, 2, "two of both"))
     for positives, negatives, what in counts:

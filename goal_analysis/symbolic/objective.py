@@ -227,7 +227,6 @@ class Term:
 
 
 def _gather(side, variable, pool, own=None) -> list[tuple[sp.Expr, sp.Expr, sp.Symbol | None]]:
-    """What a side hands to Φ: its factor, its value, and the pair where each has its own."""
     if side is None:
         return [(sp.S.One, sp.S.Zero, None)]
     of_own = {} if own is None else {s_p: own, y_p: carried_by(own)}
@@ -479,7 +478,6 @@ _PLACES = tuple(sp.Dummy() for _ in range(4))
 def _sum(
     terms: tuple[Term, ...], positives: tuple[sp.Symbol, ...], negatives: tuple[sp.Symbol, ...], reduction: Reduction
 ) -> sp.Expr:
-    """The loss of one anchor, remembered: every question about a loss begins with it."""
     return sp.Add(*(reduced(term.values(positives, negatives), reduction) for term in terms))
 
 
@@ -503,7 +501,6 @@ def used_symbols(
 
 
 def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:
-    """A value, or the one that a name stands for."""
     if isinstance(given, type(next(iter(accepted.values())))):
         return given
     return named(where, given, accepted)

@@ -263,10 +263,21 @@ def test_yes_is_a_proof_no_is_a_witness(kink, expected):
     assert verdict.potential is not None
 
 
-def test_weights_that_wind_around_a_pole_are_not_proved_to_be_a_gradient():
-    square = s_n**2 + s_p**2
-    verdict = integrability(WeightField(name="angle", positive=s_n / square, negative=s_p / square))
+@pytest.mark.parametrize(("p", "n"), [(0, 0), (sp.Rational(3, 10), -sp.Rational(1, 2))])
+def test_weights_that_wind_around_a_pole_do_work_along_a_circle(p, n):
+    square = (s_n - n) ** 2 + (s_p - p) ** 2
+    verdict = integrability(WeightField(name="angle", positive=(s_n - n) / square, negative=(s_p - p) / square))
     assert verdict.curl.simplify() == 0
+    assert verdict.integrable is False
+    assert "along a circle" in verdict.reason
+    assert verdict.witness.value == pytest.approx(2 * math.pi)
+    assert dict(verdict.witness.point) == pytest.approx({"s_n": n, "s_p": p}, abs=1e-12)
+    # log r has the same pole, and no work around it.
+    assert integrability(WeightField(name="log", positive=-(s_p - p) / square, negative=(s_n - n) / square)).integrable
+
+
+def test_what_is_open_says_what_was_tried():
+    verdict = integrability(formula("s_n*s_p*atan(s_n/s_p)"))
     assert verdict.integrable is None
     assert verdict.reason.startswith("open: ")
     assert "the largest asymmetry at" in verdict.reason
@@ -471,3 +482,48 @@ def test_a_weight_that_reads_both_similarities_until_it_is_simplified_gives_its_
     loss = integrability(field).loss
     for s, weight in ((s_p, -field.positive), (s_n, field.negative)):
         assert refute_zero(sp.diff(loss, s) - weight, field.ranges) is None
+
+
+COMPARED = [
+    *(f"{f}({{a}}) - {f}({{b}})" for f in ("tanh", "atan", "erf", "exp", "sigmoid", "softplus")),
+    "acos({b}) - acos({a})",
+    "tanh({a} - {b})",
+    "erf({a} - ({b}))",
+    "exp({a} - {b}) - 1",
+    "log(2 + {a}) - log(2 + {b})",
+    "sqrt(1 + {a}) - sqrt(1 + {b})",
+    "({a})**3 - ({b})**3",
+    "exp({a}) + {a} - exp({b}) - {b}",
+]
+"""What has the sign of a − b."""
+
+
+@pytest.mark.parametrize("comparison", COMPARED)
+@pytest.mark.parametrize(("a", "b", "rest"), [("s_n", "s_p", "s_n - s_p"), ("s_p", "0.3", "s_p - 0.3")])
+def test_a_comparison_of_monotone_functions_is_one_of_their_arguments(comparison, a, b, rest):
+    condition = comparison.format(a=a, b=b)
+    continuous = integrability(formula(f"({rest}) if {condition} > 0 else 0"))
+    if continuous.integrable is None:  # a number whose inverse has no closed form
+        assert "erf" in condition
+        return
+    assert continuous.integrable, condition
+    jumps = integrability(formula(f"(1 + {rest})*s_n*s_p if {condition} > 0 else 0"))
+    assert jumps.integrable is False, condition
+    assert jumps.witness is not None
+
+
+@pytest.mark.parametrize(
+    "beyond", ["s_n*s_p - 1", "s_n**2 + s_p**2 - 2", "exp(s_n) + exp(s_p) - 2*exp(1)", "s_n**4 + s_p**4 - 2"]
+)
+def test_a_kink_that_touches_a_corner_alone_is_none(beyond):
+    never = formula(f"s_n*step({beyond})")
+    assert integrability(never).integrable
+    assert never.field.positive == never.field.negative == 0
+    assert integrability(formula(f"s_n*step({beyond} + 0.01)")).integrable is False
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0.2, -0.4)])
+def test_a_kink_around_a_small_disc_is_met(place):
+    disc = f"0.0003 - (s_p - {place[0]})**2 - (s_n - ({place[1]}))**2"
+    assert integrability(formula(f"s_n if {disc} > 0 else 0")).integrable is False
+    assert integrability(formula(f"s_n*max({disc}, 0)")).integrable

@@ -10,7 +10,8 @@ from kinds_of_losses import covering
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.analysis.integrability import integrability
 from goal_analysis.symbolic.analysis.recovery import potential, recover_loss
-from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach
+from goal_analysis.symbolic.language.primitives import detach, s_n, s_p, slope, undetach
+from goal_analysis.symbolic.parsing import parse
 from goal_analysis.symbolic.proof.identity import proves_zero, refute_zero
 from goal_analysis.symbolic.proof.tidying import tidy
 from losses_catalog import catalog
@@ -129,3 +130,21 @@ def test_an_integrable_loss_is_recovered_from_its_weights_alone(loss):
 def test_most_losses_are_recovered_from_their_weights_alone():
     without = [loss.name for loss in catalog if recovered(loss) is None]
     assert len(without) <= 0.2 * len(catalog), without
+
+
+@every_loss
+def test_slopes_are_derivatives(loss):
+    positives, negatives = sp.symbols("s_p1:3", real=True), sp.symbols("s_n1:3", real=True)
+    value = sp.Add(*(one for term in loss.terms for _, one in term.surrogate.values(positives, negatives)))
+    for s in (positives[0], negatives[1]):
+        assert slope(value, s) == sp.diff(value, s)
+
+
+@pytest.mark.parametrize(
+    "text", ["exp(s_n*s_p)/(1 + s_n**2)", "erf(s_n) - atan(s_p*s_n)", "sqrt(1 - s_n)*max(s_n, s_p)"]
+)
+def test_slopes_of_what_formulas_hold(text):
+    found = parse(text, {"s_n": s_n, "s_p": s_p})
+    assert sp.simplify(slope(found, s_n) - sp.diff(found, s_n)) == 0
+    assert slope(detach(found) * s_n, s_n) == detach(found)
+    assert slope(s_n**s_p, s_p) == sp.diff(s_n**s_p, s_p)

@@ -118,7 +118,6 @@ def turning(weights: Weights, at: Points, moved: Bool[Tensor, " all"], noise: fl
 
 
 def _agreement(one: tuple, other: tuple, noise: float) -> float:
-    """The share on which two steps agree, 0 where that is not most of it."""
     steps, turned, sizes, shares = zip(one, other, strict=True)
     small, large = torch.stack(turned).abs().aminmax(dim=0)
     alike = (turned[0] * turned[1] > 0) & (2 * small >= large)
@@ -173,7 +172,6 @@ def jumps(
 
 
 def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What still jumps over a distance of `WIDTH`, where, and by how much."""
     low, high = weights(a), weights(b)
     alive = torch.ones(len(a), dtype=torch.bool)
     while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:

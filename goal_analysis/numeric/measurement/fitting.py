@@ -93,6 +93,7 @@ def fit(
     tried = tried if start is None else [start, tried[0]]
     with np.errstate(all="ignore"):
         starts = np.array([[of_value(v) for (_, of_value), v in zip(coordinates, t, strict=True)] for t in tried])
+        usual = starts[0]
         starts = starts[np.isfinite(starts).all(1)]  # others are outside of the domains
         best, enough = starts[0], EXACT * float(np.linalg.norm(target))
         if start is not None:
@@ -102,15 +103,13 @@ def fit(
             best = _polish(left, best, enough) if polished else best
         if last < LAST_STEP:
             best = _search(cost, best[None], last, LAST_STEP)
-        usual = [of_value(float(h.default)) for h, (_, of_value) in zip(knobs, coordinates, strict=True)]
-        for k in range(len(best)) if polished and cost(best[None])[0] < MET else ():
-            moved = np.where(np.arange(len(best)) == k, usual, best)  # what changes nothing stays as it usually is
-            best = moved if cost(moved[None])[0] < MET else best
+        for k in range(len(best)) if start is None else ():  # a knob that changes nothing stays as it usually is
+            moved = np.where(np.arange(len(best)) == k, usual, best)
+            best = moved if np.subtract(*cost(np.stack([moved, best]))) < EXACT else best
         return tuple(float(to_value(u)) for (to_value, _), u in zip(coordinates, best, strict=True))
 
 
 def _around(defaults: Sequence[float]) -> list[tuple[float, ...]]:
-    """The defaults, and what the factors of `STARTS` make of them."""
     count = len(defaults)
     combinations = itertools.product(STARTS, repeat=count)
     if count > 2:

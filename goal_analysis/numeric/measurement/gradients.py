@@ -129,7 +129,6 @@ def returned(call: Call, arrangement: Arrangement, point: Tensor, learned: Mappi
 
 
 def _trained(value: Any, name: str) -> tuple[Tensor, str]:
-    """What is trained of a value that a loss returned, as a scalar, and in words what was made of the value."""
     if isinstance(value, float | int) and not isinstance(value, bool):  # as a sum of no terms is
         value = torch.tensor(float(value), dtype=torch.float64)
     if isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 0:

@@ -172,8 +172,6 @@ def explosions(plane: Field) -> dict[str, str]:
 
 
 class _Trace(TorchFunctionMode):
-    """Follows what is computed from the inputs; ``broken`` says what ended the proof."""
-
     def __init__(self, inputs: list[Tensor]) -> None:
         super().__init__()
         self.followed = {id(x): x for x in inputs}

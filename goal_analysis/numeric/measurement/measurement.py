@@ -375,7 +375,6 @@ class Measurement:
 
 
 def _plain(x: Any) -> Any:
-    """Numbers and text in lists and dictionaries; None for what is no finite number."""
     if isinstance(x, Mapping):
         return {key: _plain(value) for key, value in x.items()}
     if isinstance(x, Tensor | list):

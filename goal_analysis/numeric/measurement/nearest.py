@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from itertools import product
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -155,39 +154,33 @@ class Target:
         readings = {name: anchors.numpy() for name, anchors in batches.arrangement.readings.items()}
         return cls("on_batches", batches.similarities.numpy(), wanted, sums, readings, len(wanted))
 
-    @cached_property
-    def _anchors(self) -> dict[tuple[str, bool], list[tuple[tuple[int, int], list[np.ndarray], list[np.ndarray]]]]:
-        """How many pairs anchors have, their similarities, and which sums every pair adds to, by reading and roles."""
-        found = {}
-        for (name, anchors), exchanged in product(self.readings.items(), (False, True)):
-            groups: dict[tuple[int, int], list[np.ndarray]] = {}
-            for sides in anchors:
-                positives, negatives = (np.argwhere(side) for side in (sides[::-1] if exchanged else sides))
-                groups.setdefault((len(positives), len(negatives)), []).append(np.concatenate([positives, negatives]))
-            found[name, exchanged] = []
-            for counts, rows in groups.items():
-                places = np.stack(rows, -1)  # (pairs, 2, anchors)
-                signed = [-self.sums[*at] if k < counts[0] else self.sums[*at] for k, at in enumerate(places)]
-                found[name, exchanged].append((counts, [self.similarities[:, i, j] for i, j in places], signed))
-        return found
-
     def predicted(self, near: Neighbour, anchors: str) -> Weights:
         """The sums of a loss as a function of its hyperparameters."""
-        groups = self._anchors[anchors, near.exchanged]
-        formulas = [weights_by_cosine(near.loss, *counts) for counts, _, _ in groups]
+        groups: dict[tuple[int, int], list[np.ndarray]] = {}
+        for sides in self.readings[anchors]:
+            positives, negatives = (np.argwhere(side) for side in (sides[::-1] if near.exchanged else sides))
+            groups.setdefault((len(positives), len(negatives)), []).append(np.concatenate([positives, negatives]))
+        summed = []
+        for counts, rows in groups.items():
+            places = np.stack(rows, -1)  # (pairs, 2, anchors)
+            signed = [-self.sums[*at] if k < counts[0] else self.sums[*at] for k, at in enumerate(places)]
+            summed.append(
+                (weights_by_cosine(near.loss, *counts), [self.similarities[:, i, j] for i, j in places], signed)
+            )
 
         def weights(values: Sequence[np.ndarray]) -> np.ndarray:
             found = np.zeros(1)
-            for formula, (_, seen, signed) in zip(formulas, groups, strict=True):
+            for formula, seen, signed in summed:
                 for w, sums in zip(formula(*seen, *values), signed, strict=True):
                     found = found + w @ sums
             return found
 
         return weights
 
-    def fitted(self, near: Neighbour, thinned: Target | None = None, **how: Any) -> Neighbour:
+    def fitted(self, near: Neighbour, step: int = 1, **how: Any) -> Neighbour:
         """The loss with the hyperparameters, the factor and the anchors that suit best; a failed fit has a problem."""
-        start, some = tuple(near.settings.values()), thinned or self
+        start = tuple(near.settings.values())
+        some = replace(self, similarities=self.similarities[::step], wanted=self.wanted[::step])
         try:
             with np.errstate(all="ignore"):
                 anchors, *others = self.readings
@@ -219,10 +212,9 @@ def nearest(measurement: Measurement, losses: Sequence[Objective]) -> tuple[Neig
         raise ValueError(f"nearest: got {measurement.name}, whose weights vanish everywhere, but expected some weight")
     plane, batches = Target.on_plane(measurement), Target.on_batches(measurement)
     step, last = max(1, len(plane.wanted) // ROUGHLY), FINEST if len(plane.wanted) > plane.counted else LAST_STEP
-    thinned = replace(plane, similarities=plane.similarities[::step], wanted=plane.wanted[::step])
     roles = (False, True) if measurement.is_reversed else (False,)
     tries = [Neighbour(loss, exchanged=exchanged) for exchanged in roles for loss in losses]
-    roughly = sorted((plane.fitted(n, thinned, last=ROUGH_STEP, polished=False) for n in tries), key=_rank)
+    roughly = sorted((plane.fitted(n, step, last=ROUGH_STEP, polished=False) for n in tries), key=_rank)
     hopeful = [n for n in roughly if not n.problem]
     fitted = [n for i, n in enumerate(hopeful) if i < 2 * CLOSEST or n.distance < ROUGH_TIE]
     close = sorted((plane.fitted(n, last=last) for n in fitted), key=_rank)
@@ -261,7 +253,6 @@ def _tie(one: Neighbour, other: Neighbour) -> bool:
 
 
 def _variants(near: Neighbour) -> list[Neighbour]:
-    """The loss with other minings, where they are others."""
     found = []
     for words, aggregators in MININGS.items() if near.loss.plain else ():
         terms = []

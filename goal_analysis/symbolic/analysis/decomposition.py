@@ -94,7 +94,6 @@ def _decomposed(loss: Objective) -> Decomposition:
 
 
 def _own_factors(objective: Objective) -> Factors | None:
-    """What the only term prescribes, with the mining weights of a single pair, where one T serves both sides."""
     term = objective.terms[0]
     t, of_n = map(undetach, term.triplet_weights)
     if len(objective.terms) > 1 or not term.plain or t != of_n:
@@ -107,7 +106,6 @@ def _own_factors(objective: Objective) -> Factors | None:
 
 
 def _agree(derivatives: tuple[sp.Expr, ...], written: tuple[sp.Expr, ...], field: WeightField) -> bool:
-    """Whether nothing shows that the weights as they are written differ from the bare derivatives."""
     pairs = zip(derivatives, written, strict=True)
     return not any(find_witness(derivative - weight, field.ranges, CHECKED) for derivative, weight in pairs)
 
@@ -162,7 +160,6 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
 
 
 def _divides_by_a_step(factors: Factors) -> bool:
-    """Whether a factor is infinite on a whole region. The products say nothing there."""
     powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
     return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
 
@@ -174,7 +171,6 @@ def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr, ranges: 
 
 
 def _sign_in_the_middle(pair_weight: sp.Expr, ranges: Ranges) -> int:
-    """The sign of a pair weight at the middle of the range, or, where it is zero or none there, nearest above it."""
     symbols = tuple(sorted(pair_weight.free_symbols, key=str))
     compiled = program([pair_weight], symbols)
     for share in (0.5, 0.5625, 0.75, 0.9375):
@@ -192,7 +188,6 @@ def _positive_content(weight: sp.Expr) -> sp.Expr:
 
 
 def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Contradiction | None:
-    """An identity that T·P implies at two values of each similarity, with a point at which it fails."""
     p, n = ([sp.Symbol(f"{s}{i}", real=True) for i in (1, 2)] for s in (s_p, s_n))
     wider = {**ranges, **dict.fromkeys(p, ranges[s_p]), **dict.fromkeys(n, ranges[s_n])}
     (p11, p12, p21, p22), (n11, n12, n21, n22) = (
@@ -216,7 +211,6 @@ def _contradiction(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Cont
 
 
 def _separate_from_a_base_point(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors | None:
-    """The factors read off the weights along the two lines through a point, if their products are the weights."""
     for base in random_points((s_p, s_n), ranges, BASES):
         of_p = (positive / negative).subs(s_n, base[s_n])
         of_n = (negative / positive).subs(s_p, base[s_p]) * of_p.subs(s_p, base[s_p])

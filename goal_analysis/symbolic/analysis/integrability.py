@@ -152,7 +152,6 @@ _Field = tuple[str, _Gradient, Region]  # in words, the weights, and where they 
 
 
 def _fields(field: WeightField, loss: Objective | None) -> Iterator[_Field]:
-    """Fields of weights that are gradients if the objective's are, of one triplet, of aggregates, of several pairs."""
     yield "", {s_p: -field.positive, s_n: field.negative}, {}
     yield from _joined_by_relative(field)
     if loss is None:
@@ -170,7 +169,6 @@ def _fields(field: WeightField, loss: Objective | None) -> Iterator[_Field]:
 
 
 def _joined_by_relative(field: WeightField) -> Iterator[_Field]:
-    """The weights of the pairs that a relative similarity joins, of which another negative has none itself."""
     reads = {r.symbol: r.contribution for r in field.relative}
     positive, negative = (weight.subs(reads) for weight in (field.positive, field.negative))
     if positive.has(other_positive):
@@ -219,7 +217,6 @@ def gradient_of_several(objective: Objective, positives: int, negatives: int) ->
 
 
 def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
-    """Why a loss that stops gradients has the weights of another, summand by summand, and that loss."""
     reasons, total = [], sp.S.Zero
     for part in _summands(loss):
         factor = _multiple_of_undetached(part)
@@ -239,7 +236,6 @@ def _of_summands(loss: Objective) -> tuple[str, sp.Expr | None] | None:
 
 
 def _summands(loss: Objective) -> Iterator[Objective]:
-    """The terms, and of a term f(x_p) + g(x_n) its two sides."""
     for term in loss.terms:
         p, n = term.positives, term.negatives
         rest, of_n = sp.expand(term.effective_outer).as_independent(x_n, as_Add=True)
@@ -251,7 +247,6 @@ def _summands(loss: Objective) -> Iterator[Objective]:
 
 
 def _is_univariate(part: Objective) -> bool:
-    """Whether the weight of a pair is a function of its own score, or of one continuous aggregate, without poles."""
     (term,), similarity = part.terms, part.similarity
     if len(term.sides) > 1 or not part.plain:
         return False
@@ -265,7 +260,6 @@ def _is_univariate(part: Objective) -> bool:
 
 
 def _has_slopes_of_another(part: Objective) -> bool:
-    """Whether Φ alone stops gradients, and has the slopes of another function of the same continuous aggregates."""
     (term,), similarity = part.terms, part.similarity
     for side in term.sides:
         stops = side.inner.has(detach) or side.aggregator.combine((x_p, x_n)).has(detach)
@@ -292,7 +286,6 @@ def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
 
 
 def _jumps_by_constants(term: Term, loss: Objective) -> bool:
-    """Whether a term is proved to jump by a constant along every kink, for any number of pairs."""
     found = plane(term, loss.similarity)
     if found is None:
         return False
@@ -304,7 +297,6 @@ def _jumps_by_constants(term: Term, loss: Objective) -> bool:
 
 
 def _unproved(gradient: _Gradient, region: Region, with_poles: bool = True) -> Iterator[str]:
-    """What would have to vanish and was not proved to."""
     for weight in gradient.values() if with_poles else ():
         for pole in poles(weight, region):
             yield f"the work of the weights around {pole} = 0"

@@ -13,11 +13,15 @@ from typing import NamedTuple
 import sympy as sp
 from sympy.polys.polyerrors import BasePolynomialError
 
-from goal_analysis.symbolic.language.primitives import hinge, opened, step
+from goal_analysis.symbolic.language.primitives import hinge, opened, sigmoid, softplus, step
 from goal_analysis.symbolic.proof.enclosures import Region, sign_over
+from goal_analysis.symbolic.proof.evaluation import evaluate
 from goal_analysis.symbolic.proof.identity import proves_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor
 
+TINY = 1e-12  # by so much a number and its inverse's value differ by rounding
+INVERSES = {sp.exp: sp.log, sp.log: sp.exp, sp.atan: sp.tan, sp.acos: sp.cos, sp.erf: sp.erfinv}
+INVERSES |= {sigmoid: lambda y: sp.log(y / (1 - y)), softplus: lambda y: sp.log(sp.exp(y) - 1)}
 LONG = 300  # formulas with as many operations are not written in factors, which would take seconds
 
 
@@ -49,18 +53,54 @@ def in_steps_alone(expression: sp.Expr) -> sp.Expr:
 def step_of_factors(x: sp.Expr) -> sp.Expr:
     """1[x > 0], almost everywhere, in steps of irreducible factors with one sign."""
     positive = sp.S.One
-    for factor in sp.Mul.make_args(bounded_factor(x)):
+    for factor in sp.Mul.make_args(bounded_factor(without_functions(x))):
         if factor.is_number:
             positive = step(factor) if factor.is_extended_real else positive
             continue
         base, power = factor.as_base_exp()
         vanishes_on_a_region = base.has(hinge, step)
-        if factor.is_positive or (power.is_Integer and power % 2 == 0 and not vanishes_on_a_region):
+        if factor.is_positive or (factor.is_nonnegative and not vanishes_on_a_region):
             continue
         read = base if power.is_Integer and power % 2 else factor
-        of_factor = 1 - step(-read) if read.could_extract_minus_sign() else step(read)
+        if (fewer := without_functions(read)) != read:
+            of_factor = step_of_factors(fewer)
+        else:
+            of_factor = 1 - step(-read) if read.could_extract_minus_sign() else step(read)
         positive = positive * of_factor + (1 - positive) * (1 - of_factor)
     return positive
+
+
+@lru_cache(maxsize=4096)
+def without_functions(x: sp.Expr) -> sp.Expr:
+    """What has the sign of ``x``, where that compares values of one monotone function: a − b for eᵃ − eᵇ."""
+    constant, rest = x.as_independent(*x.free_symbols, as_Add=True)
+    parts = [sp.powsimp(term, combine="exp") if term.has(sp.exp) else term for term in sp.Add.make_args(rest)]
+    (c, f), *others = (part.as_independent(*x.free_symbols, as_Add=False) for part in parts)
+    whole = f.is_Pow and f.exp.is_Integer and f.exp.is_positive and f.exp % 2
+    of_root = f.is_Pow and f.exp.is_Rational and f.exp.is_positive and not f.exp.is_Integer
+    if len(others) > 1 or not (whole or of_root or f.func in INVERSES):
+        a, b = sorted(x.free_symbols, key=str) if len(x.free_symbols) == 2 else (sp.S.One, sp.S.One)
+        return a - b if x + x.xreplace({a: b, b: a}) == 0 and sp.diff(x, a).is_positive else x
+
+    def value(y: sp.Expr) -> sp.Expr:
+        return f.func(y, *f.args[1:])
+
+    rises = sp.sign(c) * (-1 if isinstance(f, sp.acos) else 1)
+    if not others:
+        y = -constant / c
+        root = (sp.real_root(y, f.exp) if whole else y ** (1 / f.exp)) if f.is_Pow else INVERSES[f.func](y)
+        known = root.is_finite and root.is_extended_real and abs(evaluate(value(root) - y, {})) < TINY
+        return rises * (f.args[0] - root) if known else x
+    ((d, g),) = others
+    if g.func != f.func or g.args[1:] != f.args[1:]:
+        return x
+    argument, other = f.args[0], g.args[0]
+    if isinstance(f, sp.exp) and constant == 0 and (c * d).is_negative:
+        return rises * (argument + sp.log(abs(c)) - other - sp.log(abs(d)))
+    if c == -d and constant == 0:
+        return rises * (argument - other)
+    odd = whole if f.is_Pow else isinstance(f, sp.atan | sp.acos | sp.erf | sigmoid)
+    return rises * (argument + other) if odd and c == d and constant == -2 * c * value(sp.S.Zero) else x
 
 
 def kinks_of(expressions: Sequence[sp.Expr], similarities: Sequence[sp.Symbol]) -> list[sp.Expr]:
@@ -140,18 +180,12 @@ def _branches(
 
 
 def _on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> Iterator[sp.Expr]:
-    """``expression`` where ``kink`` is zero, in every way that the algebra tells."""
     variables = [s for s in region if kink.has(s)]
     for s in variables:
         root = _root(kink, s)
         if root is not None:
             yield expression.subs(s, root) * _within(root, region[s])
             return
-    kernels = sorted(kink.atoms(sp.Function, sp.Pow), key=sp.count_ops, reverse=True)
-    for kernel in kernels:
-        root = _root(kink.xreplace({kernel: _KERNEL}), _KERNEL) if kernel.has(*variables) else None
-        if root is not None:
-            yield expression.xreplace({kernel: root})
     shields = {f: sp.Dummy() for f in expression.atoms(step)}
     shielded = expression.xreplace(shields)
     s = next((s for s in variables if kink.is_polynomial(s) and shielded.is_polynomial(s)), None)
@@ -159,18 +193,13 @@ def _on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> Iterator[sp.
     yield rest.xreplace({shield: f for f, shield in shields.items()})
 
 
-_KERNEL = sp.Dummy(real=True)
-
-
 def _root(kink: sp.Expr, s: sp.Symbol) -> sp.Expr | None:
-    """The zero of a kink that is linear in s."""
     if kink.has(s) and kink.is_polynomial(s) and sp.degree(kink, s) == 1:
         return sp.cancel(-kink.subs(s, 0) / sp.diff(kink, s))
     return None
 
 
 def _within(value: sp.Expr, ends: tuple[sp.Expr, sp.Expr]) -> sp.Expr:
-    """1 where a value is between the ends, and 0 elsewhere."""
     low, high = ends
     inside = (step(d) for d in (value - low, high - value) if not d.has(sp.oo, -sp.oo))
     return sp.Mul(*inside)

@@ -51,7 +51,6 @@ def profiles(triplet_weight: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Sym
 
 
 def _profiles_of_potential(field: WeightField) -> Iterator[tuple[sp.Expr, sp.Expr, sp.Symbol, sp.Expr]]:
-    """Those of which z has a multiple of (−P⁺, P⁻) as its gradient, and how often."""
     factors = field.factors
     along = {} if factors is None else {s_n: factors.negative, s_p: -factors.positive}
     for z, profile, t in profiles(factors.triplet) if factors is not None else ():

@@ -5,8 +5,9 @@ Between the kinks the curl is worked out at random points; a kink is met by walk
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from typing import Any, NamedTuple
 
 import mpmath
@@ -18,14 +19,14 @@ from goal_analysis.symbolic.proof.enclosures import Region
 from goal_analysis.symbolic.proof.evaluation import FLOAT, MULTIPRECISION, program
 from goal_analysis.symbolic.proof.identity import POINTS, Ranges, Witness, find_witness, random_points
 
-LINES = 14  # along how many lines in every direction kinks are searched, besides those along the range's edges
-EDGE = sp.Rational(1, 10**6)  # how far from an edge, as a share of the range
+LINES = 14  # along how many lines in every direction kinks are searched at first
 CELLS = 48  # into how many cells a line is cut
 FURTHER = 16  # cells beyond the range of a line that has no end, each wider than the one before
 ROOTS = 10  # of one kink that are looked at
-SECANTS, BISECTIONS = 20, 100  # of the interval in which a root lies; a flat one takes the latter
-ROOT = mpmath.mpf(10) ** -30  # how exactly a root is found
+ROOT, MOST_STEPS = mpmath.mpf(10) ** -30, 100  # how exactly a root is found, and in how many steps
 DIGITS = 60
+DESCENTS, STEPS, ASIDE = 4, 60, 1e-4  # down whose slope kinks are sought, in how many steps, and how far beside them
+RADIUS, NODES = mpmath.mpf("1e-3"), (48, 96)  # of the circles around poles
 APART = (mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -18)  # how far from a kink its two sides are compared
 NEGLIGIBLE = 1e-9  # an asymmetry below this share of the jump is none
 
@@ -61,6 +62,9 @@ def search(gradient: Mapping[sp.Symbol, sp.Expr], ranges: Ranges, region: Region
             if share > NEGLIGIBLE:
                 what = f"the weights jump across {kink} = 0, and the curl there"
                 return Search(kinks.witness(point, asymmetry), what, "")
+        for point, pole, done in kinks.circulations():
+            what = f"the work of the weights along a circle of radius {float(RADIUS):g} around a zero of {pole}"
+            return Search(kinks.witness(point, done), what, "")
     at_kinks = f"the largest asymmetry at {kinks.reached} points of kinks is {largest:.2g}"
     return Search(None, "", f"none of {POINTS} points shows an asymmetry, and {at_kinks}")
 
@@ -71,8 +75,8 @@ class _Kinks:
         self.variables = tuple(gradient)
         self.symbols, self.ranges, self.region = symbols, {s: ranges[s] for s in symbols}, region
         self.places = [self.symbols.index(s) for s in self.variables]
-        at_poles = (e for weight in gradient.values() for e in poles(weight, region))
-        self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *at_poles)))
+        self.poles = {e for weight in gradient.values() for e in poles(weight, region)}
+        self.kinks = list(dict.fromkeys((*kinks_of(weights, self.variables), *sorted(self.poles, key=str))))
         self.weights = program(weights, self.symbols)
         self.arguments = program(self.kinks, self.symbols)
         self.each_kink = [program([kink], self.symbols) for kink in self.kinks]
@@ -81,7 +85,7 @@ class _Kinks:
 
     def asymmetries(self) -> Iterator[tuple[list[Any], sp.Expr, Any, float]]:
         """Points of kinks, the kink, the asymmetry of the jump of two weights there, and its share of the jump."""
-        left = dict.fromkeys(range(len(self.kinks)), ROOTS)
+        left = self.left = dict.fromkeys(range(len(self.kinks)), ROOTS)
         for which, place, point, ends in self._crossings():
             here = self._root(which, place, point, ends) if left[which] else None
             if here is None:
@@ -97,30 +101,52 @@ class _Kinks:
                 yield here, self.kinks[which], asymmetry, float(abs(asymmetry) / size)
 
     def _crossings(self) -> Iterator[tuple[int, int, list[Any], tuple[float, float]]]:
-        """Kinks whose sign changes along a line, with the variable, the line and the two ends of the change."""
         if not self.kinks:
             return
-        for point in (*random_points(self.symbols, self.ranges, LINES), *self._corners()):
-            exact = list(map(_number, point.values()))
+        drawn = (list(map(_number, point.values())) for point in random_points(self.symbols, self.ranges, LINES))
+        unmet = (which for which, left in self.left.items() if left == ROOTS)
+        for exact in chain(drawn, (zero for which in unmet for zero in self._zeros(which))):
             here = list(map(float, exact))
             for variable, place in zip(self.variables, self.places, strict=True):
-                edges = self._edges(variable)
+                first, *edges, last = self._edges(variable)
+                beside = (x for x in (here[place] - ASIDE, here[place] + ASIDE) if first < x < last)
+                edges = [first, *sorted((*edges, *beside)), last]
                 signs = [[x > 0 for x in self.arguments.run(FLOAT, *_at(here, place, x))] for x in edges]
                 for (first, last), (before, after) in zip(pairwise(edges), pairwise(signs), strict=True):
                     for which in range(len(self.kinks)):
                         if before[which] != after[which]:
                             yield which, place, exact, (first, last)
 
-    def _corners(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
-        """Points near corners of the range, where all are low or high, in turn, or half of them; no two lie as near."""
-        count = len(self.variables)
-        for first in (0, 1):
-            for of_place in (lambda i: 0, lambda i: i % 2, lambda i: int(2 * i < count)):
-                at = {}
-                for i, s in enumerate(self.variables):
-                    near = EDGE * (i + 1)
-                    at[s] = near if (of_place(i) + first) % 2 else 1 - near
-                yield {s: low + (high - low) * at.get(s, sp.S.Half) for s, (low, high) in self.ranges.items()}
+    def _zeros(self, which: int) -> Iterator[list[Any]]:
+        """Where a kink vanishes, down its slope (Newton's steps)."""
+        for point in random_points(self.symbols, self.ranges, DESCENTS):
+            here, value = list(map(float, point.values())), math.inf
+            for _ in range(STEPS):
+                value, normal = self.kink(which, FLOAT, here), self.normals[which].run(FLOAT, *here)
+                if not value or not 0 < (square := sum(x * x for x in normal)) < math.inf:
+                    break
+                for place, x in zip(self.places, normal, strict=True):
+                    low, high = map(float, self.ranges[self.symbols[place]])
+                    here[place] = min(max(here[place] - value * x / square, low), high)
+            if abs(value) < NEGLIGIBLE:
+                yield [mpmath.mpf(round(x, 15) + 0.0) for x in here]
+
+    def circulations(self) -> Iterator[tuple[list[Any], sp.Expr, Any]]:
+        """Zeros of poles, and the work of two weights along circles around them, where more nodes add no digits."""
+
+        def work(centre: list[Any], nodes: int) -> Any:
+            done, (i, j) = mpmath.mpf(0), self.places
+            for angle in (2 * mpmath.pi * k / nodes for k in range(nodes)):
+                x, y = RADIUS * mpmath.cos(angle), RADIUS * mpmath.sin(angle)
+                a, b = self.weights.run(MULTIPRECISION, *_at(_at(centre, i, centre[i] + x), j, centre[j] + y))
+                done += (b * x - a * y) * 2 * mpmath.pi / nodes
+            return done
+
+        for which, pole in enumerate(self.kinks):
+            for zero in self._zeros(which) if pole in self.poles and len(self.places) == 2 else ():
+                few, many = (work(zero, nodes) for nodes in NODES)
+                if mpmath.isfinite(many) and abs(many) > 1e-6 > abs(few / many - 1):
+                    yield zero, pole, many
 
     def _edges(self, variable: sp.Symbol) -> list[float]:
         """The ends of a line's cells, uneven: people put kinks at round numbers, where a kink would change no sign."""
@@ -135,29 +161,15 @@ class _Kinks:
         return self.each_kink[which].run(table, *at)[0]
 
     def _root(self, which: int, place: int, point: list[Any], ends: tuple[float, float]) -> list[Any] | None:
-        """The point of the kink between the ends, or None where its argument jumps over zero."""
-        here = list(map(float, point))
-        low, high = ends
-        begins = self.kink(which, FLOAT, _at(here, place, low)) > 0
-        for _ in range(40):
-            middle = (low + high) / 2
-            same = (self.kink(which, FLOAT, _at(here, place, middle)) > 0) == begins
-            low, high = (middle, high) if same else (low, middle)
-        width = max(high - low, 1e-12)
-        a, b = mpmath.mpf(low) - width, mpmath.mpf(high) + width
-        of_a, of_b = (self.kink(which, MULTIPRECISION, _at(point, place, x)) for x in (a, b))
-        if (of_a > 0) == (of_b > 0) or not abs(of_a - of_b) < 1e-3:
+        low, high = map(mpmath.mpf, ends)
+
+        def kink(x: Any) -> Any:
+            return self.kink(which, MULTIPRECISION, _at(point, place, x))
+
+        if (kink(low) > 0) == (kink(high) > 0):
             return None
-        x = of_x = b
-        for i in range(SECANTS + BISECTIONS):  # secants, of which the end that stays counts half (Illinois)
-            flat = i >= SECANTS or of_a == 0 or of_b == 0
-            before, x = x, (a + b) / 2 if flat else (a * of_b - b * of_a) / (of_b - of_a)
-            of_x = self.kink(which, MULTIPRECISION, _at(point, place, x))
-            a, of_a = (b, of_b) if (of_x > 0) != (of_b > 0) else (a, of_a / 2)
-            b, of_b = x, of_x
-            if abs(x - before) < ROOT:
-                break
-        return _at(point, place, x) if abs(of_x) < 1e-15 else None
+        x = mpmath.findroot(kink, (low, high), solver="anderson", tol=ROOT, maxsteps=MOST_STEPS, verify=False)
+        return _at(point, place, x) if abs(kink(x)) < 1e-15 else None
 
     def _jump(self, which: int, place: int, here: list[Any]) -> tuple[Sequence[Any], list[Any], Any] | None:
         """The normal of the kink, the jump of the weights to where its argument is positive, and the size of both."""

@@ -63,8 +63,6 @@ class _Function(sp.Function):
 
 
 class _Primitive(_Function):
-    """One real argument gives one real value."""
-
     nargs = 1
 
     def _eval_is_real(self) -> bool | None:
@@ -221,12 +219,10 @@ def slope(expression: sp.Expr, s: sp.Symbol) -> sp.Expr:
     @cache
     def of(e: sp.Expr) -> sp.Expr:
         if not e.args or isinstance(e, detach):
-            return sp.S.One if e == s else sp.S.Zero
+            return sp.Integer(e == s)
         slopes = [(i, d) for i, part in enumerate(e.args) if (d := of(part)) != 0]
-        if e.is_Add:
-            return sp.Add(*(d for _, d in slopes))
-        if e.is_Mul:
-            return sp.Add(*(sp.Mul(*e.args[:i], d, *e.args[i + 1 :]) for i, d in slopes))
+        if e.is_Add or e.is_Mul:
+            return sp.Add(*(d if e.is_Add else sp.Mul(*e.args[:i], d, *e.args[i + 1 :]) for i, d in slopes))
         if e.is_Pow and of(e.exp) == 0:
             return sp.Add(*(e * (d * e.exp / e.base) for _, d in slopes))
         return sp.Add(*(e.fdiff(i + 1) * d for i, d in slopes)) if e.is_Function else sp.diff(e, s)

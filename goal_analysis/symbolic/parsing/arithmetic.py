@@ -6,6 +6,7 @@ SymPy computes, factors and looks for signs as soon as it builds an expression: 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import mpmath
@@ -114,7 +115,6 @@ class Arithmetic:
         return Facts(size, nesting, terms, _interval_of(x, [p.interval for p in parts]) if constant else None)
 
     def _check_own_power(self, base: sp.Expr, exponent: sp.Expr) -> None:
-        """Of a power that SymPy left or made, such as (-1)**(1/3) from the cube root of -tau."""
         _check_exponent(exponent)
         interval = self._facts(base).interval
         if interval is not None and interval.b < 0 and not exponent.is_Integer:
@@ -123,7 +123,6 @@ class Arithmetic:
             _check_root(base, exponent)
 
     def _check_power(self, base: sp.Expr, exponent: sp.Expr) -> None:
-        """Of a power that SymPy is to make."""
         _check_exponent(exponent)
         if base == 0:
             if not exponent.is_Rational or exponent < 0:
@@ -145,7 +144,6 @@ class Arithmetic:
 
 
 def _terms(x: sp.Expr, parts: list[Facts]) -> int:
-    """How many summands an expression has when it is multiplied out."""
     if x.is_Add:
         return sum(part.terms for part in parts)
     if x.is_Mul:
@@ -211,7 +209,6 @@ def _softplus(x: Any) -> Any:
 
 
 def _of_ends(monotone: Any, x: Any) -> Any:
-    """A monotone function, which mpmath has for numbers alone."""
     with mpmath.workprec(_iv.prec):
         ends = [monotone(mpmath.mpf(end)) for end in (x.a, x.b)]
     return _iv.mpf([min(ends), max(ends)]) * _iv.mpf([1 - 2.0**-52, 1 + 2.0**-52])
@@ -223,13 +220,8 @@ _RULES: dict[type, Any] = {
     sp.Add: lambda *xs: sum(xs),
     sp.Mul: lambda *xs: math.prod(xs),
     sp.Pow: _power,
-    sp.exp: _iv.exp,
-    sp.log: _iv.log,
-    sp.sin: _iv.sin,
-    sp.cos: _iv.cos,
-    sp.acos: lambda x: _of_ends(mpmath.acos, x),
-    sp.atan: lambda x: _of_ends(mpmath.atan, x),
-    sp.erf: lambda x: _of_ends(mpmath.erf, x),
+    **{f: getattr(_iv, f.__name__) for f in (sp.exp, sp.log, sp.sin, sp.cos)},
+    **{f: partial(_of_ends, getattr(mpmath, f.__name__)) for f in (sp.acos, sp.atan, sp.erf)},
     hinge: lambda x: _iv.mpf([max(x.a, 0), max(x.b, 0)]),
     step: lambda x: _iv.mpf(int(x.a > 0)),
     sigmoid: lambda x: 1 / (1 + _iv.exp(-x)),

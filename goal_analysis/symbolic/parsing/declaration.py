@@ -128,7 +128,6 @@ def loss_to_mapping(loss: Objective) -> dict[str, Any]:
 
 
 def _term(table: Table, key: str, symbols: Symbols) -> Term:
-    """A term of the long form, or the one of the short form, whose formula reads the aggregates as s_p and s_n."""
     short, others = key == "formula", table.table("named")
     named = tuple(Named(name, _side(others, name, symbols)) for name in others)
     reads = {"s_p": x_p, "s_n": x_n} if short else _by_name(x_p, x_n, *(one.symbol for one in named))
@@ -308,7 +307,6 @@ def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
 
 
 def _said_of_all(value: Objective | TripletWeight | PairWeights) -> dict[str, Any]:
-    """The hyperparameters and the references."""
     hyperparameters = {
         h.name: {"default": _plain_number(h.default), "domain": interval_text(h.domain), "meaning": h.meaning}
         for h in value.hyperparameters

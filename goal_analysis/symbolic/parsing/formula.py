@@ -114,7 +114,6 @@ def parse(text: str, symbols: Mapping[str, sp.Expr]) -> sp.Expr:
 
 
 def _check_tokens(text: str) -> None:
-    """Refuse what is no number, name, operator or parenthesis, before Python's parser gets to see it."""
     for token in _TOKEN.finditer(text):
         if token["other"]:
             problem = f"got {token[0]!r} but expected numbers, names, functions, + - * / ** ( ) and if ... else"
@@ -155,7 +154,6 @@ class _Walk(ast.NodeVisitor):
             raise self._error(node, f"got more than {MAX_NODES} numbers, names and operations but expected fewer")
 
     def _apply(self, node: ast.expr, operation: Callable[..., sp.Expr], *xs: sp.Expr) -> sp.Expr:
-        """Do an operation, and point at it where it is refused."""
         try:
             return self._arithmetic.checked(operation(*xs))
         except Refused as reason:
@@ -238,7 +236,6 @@ class _Walk(ast.NodeVisitor):
         return self._apply(node, lambda: otherwise + holds * (body - otherwise))
 
     def _condition(self, test: ast.expr) -> sp.Expr:
-        """1 where a condition holds, and 0 where it does not."""
         self._count(test)
         if isinstance(test, ast.BoolOp):
             parts = [self._condition(part) for part in test.values]
@@ -296,7 +293,6 @@ _USAGE = {1: "{}(x)", 2: "{}(x, y) or more", 3: "{}(x, low, high)"}
 
 
 def _pointed_at(text: str, start: int, end: int) -> str:
-    """The line of the place, or a window of it, and carets under the place."""
     line_start = max(text.rfind(newline, 0, start) for newline in "\n\r") + 1
     line_end = min((at for newline in "\n\r" if (at := text.find(newline, start)) >= 0), default=len(text))
     end = max(min(end, line_end), start)
@@ -315,6 +311,5 @@ def _pointed_at(text: str, start: int, end: int) -> str:
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)

@@ -33,7 +33,6 @@ def antiderivative(expression: sp.Expr, variable: sp.Symbol, ranges: Ranges) -> 
 
 
 def _expanded(expression: sp.Expr) -> sp.Expr:
-    """The expression as a sum of products, whose quotients stay whole."""
     if not expression.has(hinge, step):
         return sp.expand(expression, power_exp=False, power_base=False, log=False)
     return sp.expand(opened(expression))

@@ -11,7 +11,7 @@ from typing import Any
 import sympy as sp
 from mpmath import iv
 
-from goal_analysis.symbolic.language.primitives import detach, step
+from goal_analysis.symbolic.language.primitives import detach, hinge, step
 from goal_analysis.symbolic.proof.evaluation import FLOAT, INTERVAL, Program, UnsupportedFunction, program
 
 SHARES = (0.03, 0.97, 0.29, 0.71, 0.47, 0.61, 0.13, 0.87)  # of a region, where floats look for both signs
@@ -42,30 +42,43 @@ def _sign_of_factor(x: sp.Expr, region: Region) -> int:
     if x.is_positive or x.is_negative:
         return 1 if x.is_positive else -1
     variables = [s for s in region if x.has(s)]
-    corners = _corners(x, variables, region)
-    if corners:  # nowhere zero inside of the region if no corner is on the other side
-        if any(corner.is_zero is not True for corner in corners):
-            if all(corner.is_extended_nonnegative for corner in corners):
-                return 1
-            if all(corner.is_extended_nonpositive for corner in corners):
-                return -1
-        return 0
+    if variables and all(sp.diff(x, s).is_number for s in variables):
+        return _from_corners(x, variables, region)
     if not variables or x.free_symbols - set(region):
         return 0
-    return _enclosed(x, tuple((s, float(region[s][0]), float(region[s][1])) for s in sorted(variables, key=str)))
+    return _inside(x, region) or _from_corners(x, variables, region)
+
+
+def _inside(x: sp.Expr, region: Region) -> int:
+    return _enclosed(x, tuple((s, *map(float, region[s])) for s in sorted(region, key=str) if x.has(s)))
+
+
+def _from_corners(x: sp.Expr, variables: Sequence[sp.Symbol], region: Region) -> int:
+    """The sign at the corners of what has its least or greatest values there: it never turns along a variable."""
+    corners = [] if x.has(step, hinge, detach) else _corners(x, variables, region)
+    for sign in (1, -1):
+        if corners and all((sign * corner).is_extended_nonnegative for corner in corners):
+            slopes = [(sp.diff(x, s), sp.diff(x, s, s)) for s in variables]
+            some = any(corner.is_zero is not True for corner in corners) or any(bend != 0 for _, bend in slopes)
+            if some and all(
+                bend == 0 or _weakly(slope, region) or _weakly(bend, region) == -sign for slope, bend in slopes
+            ):
+                return sign
+    return 0
+
+
+def _weakly(x: sp.Expr, region: Region) -> int:
+    return 1 if x.is_nonnegative else -1 if x.is_nonpositive else _inside(x, region)
 
 
 def _corners(x: sp.Expr, variables: Sequence[sp.Symbol], region: Region) -> list[sp.Expr]:
-    """The values of what is affine at the corners of the region."""
-    if not variables or not all(sp.diff(x, s).is_number for s in variables):
-        return []
     return [x.subs(dict(zip(variables, ends, strict=True))) for ends in product(*(region[s] for s in variables))]
 
 
 def enclosure(x: sp.Expr, region: Region) -> tuple[sp.Expr, ...]:
     """Two numbers, which may be infinite, between which ``x`` certainly lies all over the region."""
     variables = [s for s in region if x.has(s)]
-    corners = _corners(x, variables, region)
+    corners = _corners(x, variables, region) if all(sp.diff(x, s).is_number for s in variables) else []
     if corners and all(corner.is_number and corner.is_extended_real for corner in corners):
         return min(corners), max(corners)
     try:
@@ -79,7 +92,6 @@ def enclosure(x: sp.Expr, region: Region) -> tuple[sp.Expr, ...]:
 
 @lru_cache(maxsize=4096)
 def _enclosed(x: sp.Expr, ends: tuple[tuple[sp.Symbol, float, float], ...]) -> int:
-    """The sign that enclosures of ``x`` over boxes that cover the region have in common, or 0."""
     variables = tuple(s for s, _, _ in ends)
     slopes = [] if x.has(step, detach) else [sp.diff(x, s) for s in variables]
     try:
@@ -118,7 +130,6 @@ def _sign_of(x: Any) -> int:
 
 
 def _changes_sign(compiled: Program, ends: Sequence[tuple[sp.Symbol, float, float]]) -> bool:
-    """Whether floats at a few places already have both signs."""
     seen = set()
     for share in SHARES:
         at = (low + (high - low) * (share * (i + 1) % 1) for i, (_, low, high) in enumerate(ends))

@@ -15,20 +15,8 @@ from mpmath import iv
 
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, sigmoid, softplus, step
 
-FUNCTIONS: dict[type, str] = {
-    hinge: "hinge",
-    step: "step",
-    sigmoid: "sigmoid",
-    softplus: "softplus",
-    logsumexp: "logsumexp",
-    sp.exp: "exp",
-    sp.log: "log",
-    sp.sin: "sin",
-    sp.cos: "cos",
-    sp.acos: "acos",
-    sp.atan: "atan",
-    sp.erf: "erf",
-}
+OF_LIBRARIES = (sp.exp, sp.log, sp.sin, sp.cos, sp.acos, sp.atan, sp.erf)
+FUNCTIONS = {f: f.__name__ for f in (hinge, step, sigmoid, softplus, logsumexp, *OF_LIBRARIES)}
 
 FAR = 10**30  # what no exponent reaches
 MOST_TERMS = 8  # of a sum that is multiplied out, lest an exponential in it is infinite
@@ -213,7 +201,6 @@ def _without_overflow(e: sp.Mul) -> sp.Expr:
 
 
 def _fraction(e: sp.Mul) -> tuple[sp.Expr, sp.Expr]:
-    """Numerator and denominator; only powers with a negative number as exponent go below."""
     below = [f for f in e.args if f.is_Pow and f.exp.is_number and f.exp.is_negative and _log_of_power(f) is None]
     above = [f for f in e.args if f not in below]
     return sp.Mul(*above), sp.Mul(*(1 / f for f in below))
@@ -225,17 +212,16 @@ def _log_of_power(e: sp.Pow) -> sp.Expr | None:
     return None if whole or not e.base.has(*FUNCTIONS) else _log(e)
 
 
+WHOLE = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
 Table = Mapping[str, Callable[..., Any]]
 """What every operation of a program means, by name; ``constant`` takes an exact SymPy number."""
 
 
 def _table(functions: Any, guarded: Callable[[Callable], Callable], **own: Callable[..., Any]) -> Table:
-    """The functions of a module, or of a context of mpmath, and ``own`` ones; those that may fail are guarded."""
     partial: dict[str, Any] = {"div": operator.truediv, "pow": operator.pow} | {
-        name: getattr(functions, name, None) for name in ("sqrt", "exp", "log", "sin", "cos", "acos", "atan", "erf")
+        name: getattr(functions, name, None) for name in ("sqrt", *(f.__name__ for f in OF_LIBRARIES))
     }
-    whole = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg}
-    return {**whole, **{name: guarded(function) for name, function in partial.items()}, **own}
+    return {**WHOLE, **{name: guarded(function) for name, function in partial.items()}, **own}
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -333,8 +319,6 @@ def _or_everything(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _monotone(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """An interval from the values at the two ends, with room for their rounding."""
-
     def interval(x: Any) -> Any:
         ends = [function(mpmath.mpf(end)) for end in (x.a, x.b)]
         return iv.mpf([min(ends), max(ends)]) + iv.mpf([-1e-13, 1e-13])
@@ -347,9 +331,7 @@ INTERVAL: Table = _table(
     _or_everything,
     constant=_interval_constant,
     mul=lambda a, b: a**2 if a is b else a * b,  # a square is never negative
-    acos=_monotone(mpmath.acos),
-    atan=_monotone(mpmath.atan),
-    erf=_monotone(mpmath.erf),
+    **{name: _monotone(getattr(mpmath, name)) for name in ("acos", "atan", "erf")},
     hinge=lambda x: iv.mpf([max(x.a, iv.mpf(0).a), max(x.b, iv.mpf(0).b)]),
     step=lambda x: iv.mpf([1 if x.a > 0 else 0, 0 if x.b < 0 else 1]),
     sigmoid=_or_everything(lambda x: iv.mpf([(1 / (1 + iv.exp(-x.a))).a, (1 / (1 + iv.exp(-x.b))).b])),

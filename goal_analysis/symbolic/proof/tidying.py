@@ -73,7 +73,6 @@ def _opened(e: sp.Expr) -> sp.Expr:
 
 
 def _with_hinges(factors: Sequence[sp.Expr]) -> list[sp.Expr]:
-    """x·1[x > 0] among the factors of a product, written [x]₊."""
     left = list(factors)
     for kink in [f for f in factors if isinstance(f, step)]:
         inside = kink.args[0]

@@ -38,8 +38,6 @@ class _Order:
 
 
 class _Quotient(NamedTuple):
-    """A product with its divisors apart, hyperparameters before similarities."""
-
     negative: bool
     number: str
     over: list[sp.Expr]
@@ -186,7 +184,6 @@ def _scientific(number: str) -> str:
 
 
 def _name(name: str) -> str:
-    """A name in LaTeX: what follows an underscore, and a number at the end, are indices."""
     head, *indices = re.findall(r"[^\W\d_]+|\d+", name) or [r"\_" * len(name)]
     return _word(head) + (rf"_{{{','.join(map(_word, indices))}}}" if indices else "")
 

@@ -72,7 +72,7 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     ("more", "said"),
     [
         (("--family", "mine"), "--family: got 'mine' but expected one of known, published, soft, all"),
-        (("--tune", "rate"), "tune: got 'rate' but expected one of objective, learning_rate, "),
+        (("--tune", "rate"), "tune: got 'rate' but expected one of learning_rate, objective, "),
         (("--objective", "nca/nonsense"), "got 'nonsense' but expected one of"),
         (("--engine", "mine"), "--engine: got 'mine' but expected one of local, ray"),
         (("--gpus-per-run", "1"), "--gpus-per-run: got 1.0 beside --engine local but expected it with --engine ray"),

@@ -294,8 +294,8 @@ def test_what_is_changed_below_is_right_before() -> None:
             {**TIMM, "txt": {}},
             "model: got the key 'txt' but expected one of text, checkpoint, image, pict",
         ),
-        (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, convolution, hug"),
-        (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, hugging_face"),
+        (changed("image", name="liner"), "model.image: name: got 'liner' but expected one of linear, regions"),
+        (changed("text", name="gru"), "model.text: name: got 'gru' but expected one of bag_of_words, recurrent"),
         (
             changed("text", droput=0.1),
             "model.text: bag_of_words: got the key 'droput' but expected one of dropout, dim, hidden",
@@ -397,7 +397,7 @@ def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"kind": "pickle"}, "tokenizer: name: got 'pickle' but expected one of open_clip, subwords, words"),
+        ({"kind": "pickle"}, "tokenizer: name: got 'pickle' but expected one of words, subwords, open_clip"),
         ({"kind": "words"}, "tokenizer: got no words but expected a list of texts"),
         (
             {"kind": "subwords", "definition": "{}", "longest": 5},

@@ -57,7 +57,8 @@ def text_of_file(path: Path) -> str:
         with checked.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as problem:
-        raise type(problem)(f"{path}: got {problem.strerror.lower()} but expected a file of TOML or JSON") from problem
+        given = f"{path}: got {str(problem.strerror).lower()}"
+        raise type(problem)(f"{given} but expected a file of TOML or JSON") from problem
     if len(content) > MOST_BYTES:
         raise ValueError(f"{path}: got more than {MOST_BYTES:,} bytes but expected a declaration")
     try:

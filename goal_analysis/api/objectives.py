@@ -189,7 +189,8 @@ def integrability(given: Given | Decomposition | WeightField, **keywords: Any) -
         return integrability_of_weights(given)
     from goal_analysis.recombination.verdict import verdict
 
-    return verdict(value_of(getattr(given, "loss", given), **keywords))
+    own: Any = given.loss if isinstance(given, Decomposition) else given
+    return verdict(value_of(own, **keywords))
 
 
 def characteristics(given: Given | Decomposition | WeightField, **keywords: Any) -> Characteristics:

@@ -68,7 +68,7 @@ def test_the_command_that_made_a_page_is_on_it_and_no_batch_is_no_dot(tmp_path: 
         (["vse0", "--batch", "damaged.npy"], "damaged.npy: row 0: got a number that is not finite"),
         (["vse0", "--batch", "labels.txt"], "labels.txt: got a file with a damaged header"),
         (["vse0", "--batch", "nowhere.npy"], "nowhere.npy: got a file that cannot be read"),
-        (["vse0", "--set", "gamma=3"], "got a value for 'gamma'"),
+        (["vse0", "--set", "gamma=3"], "--set: got 'gamma' but expected one of margin"),
     ],
 )
 def test_what_is_not_understood_is_refused(arrays: Path, tmp_path: Path, words: list[str], said: str) -> None:

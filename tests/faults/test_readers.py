@@ -45,20 +45,17 @@ NEWEST = f"run/{CHECKPOINTS}/step-00000008"
 TEXT = ("a bit", "cut off", "a mark at its begin")
 """Of text that is no declaration almost every change is other text."""
 
+MARKED = ("a mark at its begin", "a bit")  # where a mark at the begin of a file is passed over
 ABSENT = ("missing", "a link to nothing", "a link to itself")
 
 READERS = {
-    "declaration in TOML": Reader("mine.toml", lambda f: read_file(f / "mine.toml"), ("empty", "a bit")),
-    "experiment in JSON": Reader("mine.json", lambda f: read_experiment(f / "mine.json"), ("a bit",)),
-    "objective in TOML": Reader("objective.toml", lambda f: value_of(f / "objective.toml"), ("a bit",)),
+    "declaration in TOML": Reader("mine.toml", lambda f: read_file(f / "mine.toml"), ("empty", *MARKED)),
+    "experiment in JSON": Reader("mine.json", lambda f: read_experiment(f / "mine.json"), MARKED),
+    "objective in TOML": Reader("objective.toml", lambda f: value_of(f / "objective.toml"), MARKED),
     "features": Reader("precomp/train_ims.npy", lambda f: load_data(f / "precomp"), ("a bit",)),
     "captions": Reader("precomp/train_caps.txt", lambda f: load_data(f / "precomp"), TEXT),
-    "ids": Reader(
-        "precomp/train_ids.txt", lambda f: load_data(f / "precomp"), ("a mark at its begin", "a bit", *ABSENT)
-    ),
-    "Karpathy's JSON": Reader(
-        "karpathy.json", lambda f: load_data(f / "karpathy.json"), ("a mark at its begin", "a bit")
-    ),
+    "ids": Reader("precomp/train_ids.txt", lambda f: load_data(f / "precomp"), (*MARKED, *ABSENT)),
+    "Karpathy's JSON": Reader("karpathy.json", lambda f: load_data(f / "karpathy.json"), MARKED),
     "table of captions": Reader("captions.csv", pictures, TEXT),
     "picture": Reader("0.png", pictures, ("a bit",)),
     "judgements": Reader("judgements.csv", lambda f: read_judgements(f / "judgements.csv"), TEXT),

@@ -15,7 +15,7 @@ from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 from losses_catalog import catalog, pair_weights, triplet_weights
 
 FOLDER = Path(losses_catalog.__file__).parent
-NO_LOSS = {"__init__", "table", "weights"}
+NO_LOSS = {"__init__", "lookup", "table", "weights"}
 LINES = 60
 
 

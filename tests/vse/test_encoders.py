@@ -99,7 +99,7 @@ def image_encoder(case: str, **more) -> nn.Module:
 
 def text_encoder(case: str, **more) -> nn.Module:
     if case == "hugging_face":
-        pytest.importorskip("transformers")
+        pytest.importorskip("transformers", minversion="5")
     return TEXT_ENCODERS[case.split(",")[0]](VOCABULARY, **{"dim": DIM, **TEXTS[case], **more})
 
 

@@ -88,7 +88,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a language model of random weights and its tokenizer."""
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5")
     folder = tmp_path_factory.mktemp("bert")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *["a", "red", "dog", "cat", "runs", "sit", "##s", "the"]]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")

@@ -83,7 +83,7 @@ def test_a_real_backbone_is_an_encoder_of_pictures(kind: str) -> None:
 
 
 def test_places_of_siglip_2_follow_the_picture(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5")
     from random_models import siglip2
 
     siglip2(tmp_path)
@@ -99,7 +99,7 @@ def test_places_of_siglip_2_follow_the_picture(tmp_path: Path) -> None:
 
 
 def test_merged_places_are_a_map(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", minversion="5")
     torch.manual_seed(0)
     sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
     own = transformers.SwinModel(transformers.SwinConfig(**sizes)).eval()

@@ -29,7 +29,7 @@ from goal_analysis.vse.models.text import Tokens, Vocabulary, tokenizer_json
 from goal_analysis.vse.retrieval.scoring import Ways, all_scores, record_of
 from losses_catalog.weights import linear_pair, nca_triplet
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", minversion="5")
 from random_models import SIDE, WRITERS  # noqa: E402 - what needs transformers
 
 CAPTIONS = ["a dog runs", "the red cat sits on the grass", "dog", "a cat on grass"]
@@ -305,7 +305,7 @@ def test_regions_of_another_width_are_mapped(checkpoint) -> None:
             "model.checkpoint: got 'hug:.*' but expected a table with a name, or hf:P",
         ),
         ({"checkpoint": "hf:NOWHERE"}, SHAPE, "got '.*NOWHERE' .*expected a folder with tokenizer.json"),
-        ({"scorer": "hf:BERT"}, SHAPE, "model: type: got 'bert' but expected one of blip, vilt, visual_bert"),
+        ({"scorer": "hf:BERT"}, SHAPE, "model: type: got 'bert' but expected one of lxmert, blip, vilt, visual_bert"),
         ({"scorer": "hf:LXMERT"}, SHAPE, r"lxmert: got pictures \(3, 16, 16\) but expected features of regions"),
         (
             {"text": "hf:OTHER", "image": {"name": "linear"}, "reranker": "hf:LXMERT"},

@@ -61,7 +61,7 @@ def test_no_sample_lies_on_a_kink():
 @pytest.mark.parametrize(
     ("name", "weight", "said"),
     [
-        ("triplet", "w", "weight: got 'w' but expected one of T, P_p, P_n, w_p, w_n"),
+        ("triplet", "w", "weight: got 'w' but expected one of w_p, w_n, T, P_p, P_n"),
         ("lmnn", "T", "lmnn: got weights that do not separate, which have no T, but expected one of w_p, w_n"),
     ],
 )

@@ -376,6 +376,19 @@ def test_losses_that_cache_gradients_or_have_a_teacher(name: str, settings: dict
         assert nearest(found, [known])[0].distance < CLOSE
 
 
+def test_a_loss_of_the_first_coordinates_is_measured_as_one() -> None:
+    losses = pytest.importorskip("sentence_transformers.losses", reason="sentence-transformers is not installed")
+
+    class Nested(losses.MatryoshkaLoss):
+        def __init__(self, model: Any, dims: tuple[int, ...] = (8,)) -> None:
+            super().__init__(model, losses.MultipleNegativesRankingLoss(model, scale=12), list(dims))
+
+    of_all = measure(Nested, points=5, dim=8)
+    assert nearest(of_all, [info_nce_loss])[0].distance < CLOSE
+    of_some = measure(Nested, points=5, dim=8, settings={"dims": (4, 8)})
+    assert "reads coordinates" in " ".join(of_some.findings().values())
+
+
 class Queue(torch.nn.Module):
     """A softmax over the own text and those of earlier calls."""
 

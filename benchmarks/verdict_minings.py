@@ -47,6 +47,11 @@ def mined(mining: str | Any, reduction: str = "mean"):
     if name == "selectively_hard":
         side = Side("each_mean", "s_n", selection=SelectivelyHard(values[0] if values else 0.01))
         return (Side("min", "s_p"), side), counts, "threshold"
+    if name == "mask_above":
+        side = Side("each", "s_n", selection=MaskAbove(values[0] if values else 0.1))
+        return (Side("each", "s_p"), side), ((1, 1, 1), (2, 3, 1), (1, 1, 2), (1, 2, 2)), "threshold"
+    if name not in ("", "distance_weighted"):
+        raise ValueError(f"got the mining {mining!r} but expected one that the oracle knows")
     return (Side("each", "s_p"), Side("each", "s_n")), counts, "random"
 
 
@@ -70,6 +75,17 @@ class SemiHard:
     def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Which are kept."""
         return (other - s > 0) & (other - s <= self.margin)
+
+
+@dataclass(frozen=True)
+class MaskAbove:
+    """s_n ≤ s_p + margin, in NumPy."""
+
+    margin: float
+
+    def __call__(self, s: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Which are kept."""
+        return s <= other + self.margin
 
 
 @dataclass(frozen=True)

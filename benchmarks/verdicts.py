@@ -150,13 +150,15 @@ class Truth:
         return of, start + 0.7 * self.rng.normal(size=(paths, 3, start.shape[2]))
 
     def _around(self, points: Array) -> Array:
-        """Small rectangles around places, in planes of two coordinates."""
-        size = points.shape[1]
+        """Small rectangles around places, in planes of two coordinates; those of scores stay inside of their range."""
+        formulas, size = self.case.formulas, points.shape[1]
+        assert formulas is not None
         planes = [tuple(self.rng.permutation(size)[:2]) for _ in points]
         halves = 10 ** self.rng.uniform(-3, -1, (len(points), 2))
-        return rectangles(
-            points + halves.mean(1, keepdims=True) * self.rng.uniform(-0.5, 0.5, points.shape), halves, planes
-        )
+        shifted = points + halves.mean(1, keepdims=True) * self.rng.uniform(-0.5, 0.5, points.shape)
+        corners = rectangles(shifted, halves, planes)
+        edge = 1e-6 * (formulas.high - formulas.low)
+        return corners if formulas.direction else corners.clip(formulas.low + edge, formulas.high - edge)
 
     def reproduces(self, found: Any) -> bool:
         """Whether work is done around the witness of a verdict, or along the rectangle that it names."""

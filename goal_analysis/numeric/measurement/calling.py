@@ -251,7 +251,7 @@ class OfColumns(torch.nn.Module):
             parts, guided = [[a] for a in columns], [[[a.detach()] for a in columns]] * hasattr(self.loss, "guide")
             return self.loss.calculate_loss(parts, *guided)
         labels = next((a for a in arguments if a.ndim == 1), columns[0].new_zeros(len(columns[0])))
-        return self.loss([{"sentence_embedding": a} for a in columns], labels)
+        return self.loss([{"sentence_embedding": a, "token_embeddings": a[:, None]} for a in columns], labels)
 
 
 def stand_in() -> torch.nn.Module:

@@ -192,7 +192,7 @@ def named(where: str, name: object, known: Mapping[str, T]) -> T:
 
 
 def checked_door(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, which refuses arguments that are not what their annotations say, as far as `_KINDS` has those."""
+    """The function, which first refuses arguments of another kind than their annotation, if `_KINDS` has it, says."""
     known = inspect.signature(function)
 
     @wraps(function)

@@ -270,7 +270,8 @@ def losses(own: Path | None = None) -> tuple[ga.Objective, ...]:
         return catalog
     with naming(own):
         read = losses_from_mapping(read_toml(read_text(str(own))))
-        for name in {loss.name for loss in read} & {loss.name for loss in catalog}:
+        known = {loss.name for loss in catalog}
+        for name in (loss.name for loss in read if loss.name in known):  # the first of the file is named
             raise ValueError(f"got the loss {name!r}, which the catalog has; expected another name")
     return (*read, *catalog)
 

@@ -7,6 +7,7 @@ follow by the chain rule, in NumPy and in float64.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -123,6 +124,9 @@ def _logsumexp(*xs: Any) -> Dual:
     return top + _log(total)
 
 
+_erf = np.vectorize(math.erf, otypes=[float])
+
+
 def _where(condition: Any, when_positive: Any, otherwise: Any) -> Dual:
     return _step(condition) * when_positive + _step(-_dual(condition)) * otherwise
 
@@ -141,7 +145,12 @@ FUNCTIONS: dict[str, Callable[..., Dual]] = {
     "sqrt": lambda x: _dual(x) ** 0.5,
     "sin": lambda x: _dual(x).mapped(np.sin(_dual(x).value), np.cos(_dual(x).value)),
     "cos": lambda x: _dual(x).mapped(np.cos(_dual(x).value), -np.sin(_dual(x).value)),
+    "tanh": lambda x: 2 * FUNCTIONS["sigmoid"](2 * _dual(x)) - 1,
+    "acos": lambda x: _dual(x).mapped(np.arccos(_dual(x).value), -1 / np.sqrt(1 - _dual(x).value ** 2)),
+    "atan": lambda x: _dual(x).mapped(np.arctan(_dual(x).value), 1 / (1 + _dual(x).value ** 2)),
+    "erf": lambda x: _dual(x).mapped(_erf(_dual(x).value), 2 / np.sqrt(np.pi) * np.exp(-(_dual(x).value ** 2))),
     "abs": lambda x: _dual(x).mapped(np.abs(_dual(x).value), np.sign(_dual(x).value)),
+    "sign": lambda x: Dual(np.sign(_dual(x).value)),
     "max": _largest,
     "min": lambda *xs: -_largest(*(-_dual(x) for x in xs)),
     "logsumexp": _logsumexp,

@@ -154,6 +154,21 @@ def test_an_objective_that_is_declared_goes_through_every_door() -> None:
     assert isinstance(ga.plot(mine), Figure)
 
 
+@pytest.mark.parametrize("name", ["info_nce", "contrastive", "lmnn", "margin_mse"])
+def test_a_loss_of_the_catalog_is_measured_as_what_it_is(name: str) -> None:
+    measured = ga.measure(name, points=5)
+    first = measured.nearest[0]
+    assert name in (first.loss.name, *first.ties)
+    assert first.best < 1e-6
+    assert measured.integrable is True
+
+
+@pytest.mark.parametrize("name", ["circle", "semi_hard_triplet"])
+def test_a_loss_that_has_no_proof_is_not_measured_as_proved(name: str) -> None:
+    assert ga.integrability(name).integrable is False
+    assert ga.measure(name, points=5).integrable is not True
+
+
 def test_a_measured_loss_has_its_nearest() -> None:
     def softmax_of_cosines(images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
         scores = images @ texts.T

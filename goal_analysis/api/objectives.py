@@ -18,6 +18,7 @@ from goal_analysis.declarations import checked_door, expect_among, expect_kind, 
 from goal_analysis.files import write_whole
 from goal_analysis.recombination.names import FIELDS, TWIN
 from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
+from goal_analysis.symbolic.analysis.continuity import is_continuous_loss
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.decomposition import decompose as decomposed
 from goal_analysis.symbolic.analysis.integrability import Integrability
@@ -284,10 +285,14 @@ def measure(
     kinds: dict[Any, Inputs] = {kind.name.lower(): kind for kind in Inputs}
     kind = inputs if isinstance(inputs, Inputs | None) else named("inputs", inputs, kinds)
     dtype = dtype if dtype is None else _dtype(dtype)
+    declared = None
     if isinstance(loss_fn, str):
         options = {"name": loss_fn, **options}
-        loss_fn = _measurable(loss_fn)
+        loss_fn, declared = _measurable(loss_fn)
     found = measured(loss_fn, kind, points=points, dtype=dtype, **options)
+    # Of a loss, its declaration proves what a trace cannot follow, such as the mask of vectors of zeros.
+    if declared is not None and declared.is_loss and declared.direction is None and is_continuous_loss(declared):
+        found = replace(found, stopped_by="")
     if found.dead_share == 1:
         return found
     options.get("progress", str)("looking for the nearest known loss")
@@ -295,8 +300,11 @@ def measure(
     return replace(found, nearest=(*near[:NEIGHBOURS], *(n for n in near[NEIGHBOURS:] if n.problem)))
 
 
-def _measurable(target: str) -> Callable[..., Any]:
-    """What a text names: a callable, or an objective as a function: the value of a loss without stops, or ⟨W, S⟩."""
+def _measurable(target: str) -> tuple[Callable[..., Any], Objective | None]:
+    """What a text names: a callable, or an objective as a function, and itself: the value of a loss, or ⟨W, S⟩.
+
+    Of what pairs carry, a positive carries 1 and a negative 0.
+    """
     from goal_analysis.numeric.functions import loss_value, weights_of_scores
     from goal_analysis.numeric.matches import Matches
     from goal_analysis.numeric.similarity import scores
@@ -308,22 +316,24 @@ def _measurable(target: str) -> Callable[..., Any]:
         if not callable(found):
             given = f"{found!r}" if module and name else "no name on both sides of the colon"
             raise ValueError(f"{target}: got {given} but expected a callable, as MODULE:NAME or FILE.py:NAME")
-        return found
+        return found, None
     try:
         value = value_of(target)
     except (ValueError, OSError) as problem:
         expected = "MODULE:NAME, FILE.py:NAME or an objective"
         raise ValueError(f"{target}: got no objective ({problem}) but expected {expected}") from problem
     if value.direction is not None:
-        return objective(value, refuse_nonfinite=False)
+        return objective(value, refuse_nonfinite=False), value
 
     def of_embeddings(images: Tensor, texts: Tensor) -> Tensor:
         s, matches = scores(value.similarity, images, texts), Matches.of_pairs(len(images))
-        if value.is_loss and not value.detaches:
+        if value.reads_carried:
+            matches = replace(matches, carried=matches.positives.to(s.dtype))
+        if value.is_loss:
             return loss_value(value, s, matches)
         return (weights_of_scores(value, s.detach(), matches) * s).sum()
 
-    return of_embeddings
+    return of_embeddings, value
 
 
 @checked_door

@@ -28,7 +28,7 @@ def _hinge(x: Tensor) -> Tensor:
 
 def _step(x: Tensor) -> Tensor:
     # Its derivative is zero almost everywhere; torch has none for heaviside.
-    return torch.heaviside(x.detach() if x.requires_grad else x, x.new_full((), 0.5))
+    return torch.heaviside(x.detach(), x.new_full((), 0.5))
 
 
 def _softplus(x: Tensor) -> Tensor:

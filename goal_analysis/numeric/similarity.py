@@ -22,6 +22,9 @@ from goal_analysis.symbolic.language.similarity import (
     Similarity,
 )
 
+FEW = 4096
+"""So many differences of coordinates are made at once, one for every pair."""
+
 Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -120,6 +123,8 @@ def _wide(x: Tensor) -> Tensor:
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """‖xᵢ − yⱼ‖² through one matrix product; pairs so close that it cancels are done by their difference."""
     x, y = _wide(x), _wide(y)
+    if len(x) * y.numel() <= FEW:  # nothing that depends on values, so that torch can map it
+        return (x[:, None] - y).square().sum(2)
     sizes = (x * x).sum(1)[:, None] + (y * y).sum(1)
     squared = sizes - 2 * (x @ y.T)
     cancels = squared.detach() < CLOSE * sizes.detach()

@@ -51,7 +51,8 @@ _CONTINUOUS = (
     "binary_cross_entropy_with_logits mse_loss l1_loss smooth_l1_loss huber_loss kl_div soft_margin_loss "
     "multilabel_soft_margin_loss triplet_margin_loss margin_ranking_loss cosine_embedding_loss hinge_embedding_loss "
     "multi_margin_loss layer_norm to double float half type_as T mT H index_put scatter scatter_add index_add addcmul "
-    "lerp setitem"
+    "lerp setitem broadcast_to broadcast_tensors tensordot vdot kron atleast_2d ravel swapdims moveaxis tensor_split "
+    "logcumsumexp cummax cummin aminmax softmin softsign sinh cosh celu selu mish hardtanh logit"
 )
 _DESCRIBING = (
     "shape size dim ndim ndimension numel len device dtype is_floating_point is_cuda is_sparse is_complex is_leaf "

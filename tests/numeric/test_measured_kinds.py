@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, pairwise_distance, relu, softplus
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    normalize,
+    pairwise_distance,
+    relu,
+    softplus,
+)
 
 from goal_analysis.numeric.measurement import Inputs, measure, nearest
 from goal_analysis.numeric.measurement.calling import UnmeasurableLoss
@@ -17,9 +24,11 @@ from losses_catalog.contrastive import contrastive_loss
 from losses_catalog.contrastive_cosine import contrastive_cosine_loss
 from losses_catalog.cosine_regression import cosine_regression_loss
 from losses_catalog.dcl import dcl_loss
+from losses_catalog.dpo import dpo_loss
 from losses_catalog.info_nce import info_nce_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
 from losses_catalog.poly_1 import poly_1_loss
+from losses_catalog.siglip import siglip_loss
 from losses_catalog.sup_con import sup_con_loss
 from losses_catalog.sup_con_in import sup_con_in_loss
 from losses_catalog.triplet import triplet_loss
@@ -124,6 +133,26 @@ def of_logits(logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(10 * logits, labels)
 
 
+def of_scores_and_their_labels(scores: Tensor, labels: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(8 * scores - 2, labels)
+
+
+def against_the_truth(sim_pred: Tensor, sim_true: Tensor) -> Tensor:
+    return (sim_pred - sim_true).square().mean()
+
+
+def with_soft_labels(logits: Tensor, targets: Tensor) -> Tensor:
+    return -(targets * (7 * logits).log_softmax(dim=1)).sum(1).mean()
+
+
+def by_signs(sims: Tensor, y: Tensor) -> Tensor:
+    return torch.where(y > 0, 1 - sims, relu(sims - 0.2)).sum()
+
+
+def every_two(scores: Tensor, labels: Tensor) -> Tensor:
+    return softplus(5 * (scores[labels == 0] - scores[labels == 1][:, None])).mean()
+
+
 def of_both_logits(logits_per_image: Tensor, logits_per_text: Tensor) -> Tensor:
     return sum(cross_entropy(10 * s, torch.arange(len(s))) for s in (logits_per_image, logits_per_text))
 
@@ -149,6 +178,11 @@ def decoupled(z1: Tensor, z2: Tensor) -> Tensor:
 
 CASES = [
     (of_logits, Inputs.SCORES, (info_nce_loss, triplet_loss), {"tau": 10}),
+    (of_scores_and_their_labels, Inputs.SCORES, (siglip_loss, triplet_loss), {"scale": 8, "bias": -2}),
+    (against_the_truth, Inputs.SCORES, (cosine_regression_loss, triplet_loss), {}),
+    (with_soft_labels, Inputs.SCORES, (info_nce_loss, triplet_loss), {"tau": 7}),
+    (by_signs, Inputs.SCORES, (contrastive_cosine_loss, triplet_loss), {"pos_margin": 1, "neg_margin": 0.2}),
+    (every_two, Inputs.SCORES, (dpo_loss, triplet_loss), {"beta": 5}),
     (of_both_logits, Inputs.SCORES, (info_nce_loss, triplet_loss), {"tau": 10}),
     (of_named, Inputs.TWO_SETS, (info_nce_loss, triplet_loss), {"tau": 10}),
     (triplet_by_triplet, Inputs.TRIPLETS, (triplet_loss, info_nce_loss), {"margin": 0.2}),
@@ -181,6 +215,14 @@ def test_what_it_takes_and_what_it_is_are_found(loss, kind, known, settings) -> 
     assert first.settings == pytest.approx(settings, rel=1e-3)
     # The negative control: the sibling that one triplet may not tell apart is far on batches.
     assert all(n.best > 0.05 for n in others if n.loss == known[1])
+
+
+def test_labels_of_rows_are_told_from_labels_of_pairs_where_the_loss_is_reversed() -> None:
+    def backwards(logits: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(-7 * logits, labels)
+
+    found = measure(backwards, points=7)
+    assert (found.shape.beside, found.is_reversed) == ("labels", True)
 
 
 def test_the_soft_margin_of_every_pair_is_no_softmax() -> None:

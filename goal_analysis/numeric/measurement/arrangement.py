@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from goal_analysis.numeric.measurement.calling import Inputs, Shape
+from goal_analysis.numeric.measurement.calling import IN_A_ROW, OF_PAIRS, Inputs, Shape
 
 SMALLEST_EIGENVALUE = 1e-4
 """Similarities closer to the edge of what unit vectors reach are left out: digits are lost there."""
@@ -109,7 +109,9 @@ class Arrangement:
                 return {"its own negative": anchors[:first], "every other row a negative": of_batch}
             case Inputs.GROUPS:
                 return {"rows as anchors": anchors[:first]}
-        return {"rows as anchors": anchors[:first], "both directions": anchors, "columns as anchors": anchors[first:]}
+        together = {"all pairs together": every[None]} if self.shape.beside in OF_PAIRS else {}
+        axes = {"rows as anchors": anchors[:first], "both directions": anchors, "columns as anchors": anchors[first:]}
+        return axes | together
 
     def arguments(self, vectors: Tensor) -> tuple[Tensor, ...]:
         """The arguments of the loss, from vectors, with the proxies last, or from scores of ``(first, rest)``."""
@@ -117,8 +119,10 @@ class Arrangement:
         labels, head, tail = torch.tensor(self.labels), vectors[:n], vectors[n:]
         match shape.inputs:
             case Inputs.SCORES:
-                beside = {"labels": torch.arange(n), "transpose": vectors.T}
-                return vectors, *(x for name, x in beside.items() if name == shape.beside)
+                marked = self._marked(self.positives[:n, n:])
+                beside = {"labels": torch.arange(n), "transpose": vectors.T} | dict.fromkeys(OF_PAIRS, marked)
+                given = vectors, *(x for name, x in beside.items() if name == shape.beside)
+                return tuple(x.flatten() for x in given) if shape.beside == IN_A_ROW else given
             case Inputs.SIMILARITIES:
                 return vectors[0, self.positives[0, 1:]], vectors[0, self.negatives[0, 1:]]
             case Inputs.ONE_SET:
@@ -128,9 +132,7 @@ class Arrangement:
             case Inputs.TRIPLETS:
                 return head, tail[:n], tail[n:]
             case Inputs.PAIRS:
-                marks = torch.tensor(shape.labels)
-                marks = marks.to(shape.dtype) if marks.is_floating_point() else marks
-                marked = torch.where(labels[:n] == labels[n:], *marks)
+                marked = self._marked(labels[:n] == labels[n:])
                 return head, tail, marked[:, None] if shape.in_column else marked
             case Inputs.STACKED:
                 return (torch.stack([head, tail], 1).flatten(0, 1) if shape.in_turn else vectors,)
@@ -140,6 +142,10 @@ class Arrangement:
                 return head, labels[:n], tail, labels[n:]
             case Inputs.PROXIES:
                 return head, labels[:n], tail.T if shape.transposed else tail
+
+    def _marked(self, positive: Tensor) -> Tensor:
+        marks = torch.tensor(self.shape.labels)
+        return torch.where(positive, *(marks.to(self.shape.dtype) if marks.is_floating_point() else marks))
 
     def points(self, similarities: Float[Tensor, "points vectors vectors"]) -> Tensor:
         """What a loss is handed: scores, or unit vectors of its dimension, the Cholesky factor widened with zeros."""

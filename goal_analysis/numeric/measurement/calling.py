@@ -45,7 +45,7 @@ class Inputs(Enum):
 ACCEPTED = "; ".join(f"Inputs.{kind.name}: {kind.value}" for kind in Inputs)
 OF_SCORES = (Inputs.SCORES, Inputs.SIMILARITIES)
 
-LABELS = r"label|target|class|ids|gold|^y$|^t$|^s(core|im)s?$"
+LABELS = r"label|target|class|ids|gold|true|truth|^y$|^t$|^s(core|im)s?$"
 SIMILAR = r"^s_?{0}$|^{0}\w*_?(sim|score|logit|cos)|(sim|score|logit|cos)\w*_?{0}"
 PLACES = (r"anchor|quer|^q|^a$|^x$|^x_?a$|^emb", r"pos|^p$|^x_?p$", r"neg|^n$|^x_?n$")
 STACK = r"^(?!.*(score|sim|logit|matri)).*(feature|^z|^h$|view|emb|proj|repr|^out)"
@@ -83,6 +83,9 @@ LEARNED = ("scale", "bias", "temp", "tau")
 
 MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1), (0.0, 1.0), (0, 1))
 """What marks a positive and a negative pair, in the order in which it is tried; the last are Hadsell's, 0 is alike."""
+
+OF_PAIRS = IN_A_ROW, _ = "labels of pairs, all in a row,", "labels of pairs"
+"""What stands beside scores where every score has a label."""
 
 
 def name_of(loss_fn: LossFunction) -> str:
@@ -149,7 +152,7 @@ class Shape:
     classes: int = 2
     proxies: str = ""  # their name
     transposed: bool = False  # proxies are columns
-    beside: str = ""  # a score matrix: the labels of its rows, or its transpose
+    beside: str = ""  # a score matrix: the labels of its rows, its transpose, or those of its pairs, also in a row
     references: int = 2  # of a class, in a batch of queries
     in_turn: bool = False  # stacked views take turns
     even: bool = False  # the plane has two of every class
@@ -176,6 +179,8 @@ class Shape:
                     yield replace(self, labels=labels, in_column=in_column)
             case Inputs.SCORES:
                 yield from (replace(self, beside=beside) for beside in ("", "labels", "transpose"))
+                for beside, labels in product(OF_PAIRS, MARKS):
+                    yield replace(self, beside=beside, labels=labels)
             case Inputs.STACKED:
                 yield from (self, replace(self, in_turn=True))
             case Inputs.QUERIES:  # references may be proxies, of which a class has one
@@ -351,5 +356,8 @@ def calls(
         for learned, value in settings.items():
             if isinstance(value, Tensor) and value.requires_grad:
                 chosen[learned] = value.detach().to(own).requires_grad_()
+        labelled = _have(["", *required_names(loss_fn)][-1:], LABELS)
         for shape in Shape(kind, dim, own, turned=turned).variants(module):
+            if labelled and shape.beside == "transpose":
+                continue
             yield Call(fitting, name, shape, chosen)

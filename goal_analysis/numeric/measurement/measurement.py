@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from goal_analysis.numeric.measurement.arrangement import Arrangement
-from goal_analysis.numeric.measurement.calling import Inputs, Shape
+from goal_analysis.numeric.measurement.calling import OF_PAIRS, Inputs, Shape
 from goal_analysis.numeric.measurement.fields import ACROSS, ALONG, CLEAR, NOTICEABLE, Jump, MeasuredFactors, Turning
 from goal_analysis.symbolic.analysis.integrability import Integrability
 
@@ -247,7 +247,7 @@ class Measurement:
             (f"proxies {shape.proxies}, {shape.classes} classes", shape.proxies),
             (
                 f"labels {shape.labels[0]:g} of positives and {shape.labels[1]:g} of negatives",
-                shape.inputs is Inputs.PAIRS,
+                shape.inputs is Inputs.PAIRS or shape.beside in OF_PAIRS,
             ),
             ("labels in a column", shape.in_column),
             ("embeddings turned at random", shape.turned),

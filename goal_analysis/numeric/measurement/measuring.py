@@ -17,6 +17,7 @@ from torch import Tensor
 from goal_analysis.numeric.measurement import inspection
 from goal_analysis.numeric.measurement.arrangement import Arrangement, batch_similarities, in_batch
 from goal_analysis.numeric.measurement.calling import (
+    OF_PAIRS,
     Call,
     Inputs,
     LossFunction,
@@ -112,7 +113,8 @@ def _merit(call: Call) -> tuple[float, ...]:
     """Whether a call does what its kind means: finite, explained, of both kinds of pairs, of every vector, no other."""
     call = replace(call, remembers=True)  # what one kind of batch leaves behind is nothing to the next kind
     arrangement = in_batch(call.shape)
-    found = pair_gradients(call, arrangement, _batches(arrangement, range(6)))
+    batches = _batches(arrangement, range(6))
+    found = pair_gradients(call, arrangement, batches)
     plane = plane_field(call)(torch.tensor([[0.3, 0.1], [-0.1, 0.3]], dtype=torch.float64)).nan_to_num()
     gradients = found.gradients.nan_to_num()
     weight = {name: gradients[:, mask].abs().sum().item() for name, mask in arrangement.relations.items()}
@@ -124,6 +126,13 @@ def _merit(call: Call) -> tuple[float, ...]:
         case Inputs.PAIRS:
             others = sum(weight.get(name, 0.0) for name in ("pairs within one set", "other pairs"))
             meant = others <= NOTICEABLE * sum(weight.values()) and bool(pull.mean() < 2 * push.mean().clamp(max=0))
+        case Inputs.SCORES:
+            # With the labels that it means, a loss is the same where rows and columns are renumbered together.
+            turned = [*range(arrangement.first)][::-1]
+            turned += [arrangement.first + k for k in turned]
+            again = pair_gradients(call, arrangement, batches[:, turned][..., turned]).gradients
+            meant = _alike(again[:, turned][..., turned], found.gradients)
+            meant &= call.shape.beside not in OF_PAIRS or bool(pull.mean() < push.mean())
         case Inputs.VIEWS | Inputs.STACKED:
             meant = weight["negatives in the same view"] > 0 and bool(pull.mean() < push.mean())
         case Inputs.GROUPS:

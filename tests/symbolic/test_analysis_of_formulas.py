@@ -44,6 +44,8 @@ FORMULAS = [
     "exp(s_n*s_p)",
     "hinge(s_n - 2)",
     "cos(s_n) - min(s_p, 0.5)",
+    "acos(s_p/sqrt(s_p**2 + s_n**2))",
+    "exp(log(s_n**2)/2) - s_p",
 ]
 
 

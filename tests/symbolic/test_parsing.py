@@ -52,6 +52,7 @@ MEANINGS = {
     "exp(s_n) + log(tau) + sin(s_n) + cos(s_p)": sp.exp(s_n) + sp.log(tau) + sp.sin(s_n) + sp.cos(s_p),
     "sqrt(2 - 2*s_p)": sp.sqrt(2 - 2 * s_p),
     "sqrt(s_n**2)": hinge(s_n) + hinge(-s_n),
+    "exp(log(s_n**2)/2)": hinge(s_n) + hinge(-s_n),
     "abs(s_n)": hinge(s_n) + hinge(-s_n),
     "max(s_n, s_p)": maximum(s_n, s_p),
     "max(s_n, s_p, 0)": maximum(maximum(s_n, s_p), sp.Integer(0)),

@@ -61,10 +61,7 @@ class Arithmetic:
     def power(self, base: sp.Expr, exponent: sp.Expr) -> sp.Expr:
         """baseᵉ."""
         self._check_power(base, exponent)
-        result = base**exponent
-        if result.has(sp.Abs):  # SymPy's reading of the root of a square
-            result = result.replace(sp.Abs, lambda x: hinge(x) + hinge(-x))
-        return result
+        return _with_hinges(base**exponent)
 
     def exp(self, x: sp.Expr) -> sp.Expr:
         """eˣ."""
@@ -76,7 +73,7 @@ class Arithmetic:
             for factor in product.args:
                 if isinstance(factor, sp.log):
                     self._check_power(factor.args[0], coefficient)
-        return sp.exp(x)
+        return _with_hinges(sp.exp(x))
 
     def log(self, x: sp.Expr) -> sp.Expr:
         """The natural logarithm of x."""
@@ -141,6 +138,11 @@ class Arithmetic:
         interval = self._facts(x).interval
         if interval is not None and not interval.a > 0:
             raise Refused(f"got {what} of {_in_words(x)} but expected a positive number under it")
+
+
+def _with_hinges(x: sp.Expr) -> sp.Expr:
+    """SymPy reads the root of a square as its own absolute value."""
+    return x.replace(sp.Abs, lambda y: hinge(y) + hinge(-y)) if x.has(sp.Abs) else x
 
 
 def _terms(x: sp.Expr, parts: list[Facts]) -> int:

@@ -44,8 +44,9 @@ def simplest(expression: sp.Expr) -> sp.Expr:
 
 @lru_cache(maxsize=4096)
 def bounded_factor(expression: sp.Expr) -> sp.Expr:
-    """`sympy.factor`, unless it would take too long."""
-    return sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)
+    """`sympy.factor`, unless it would take too long, or makes of a root what is no formula of the language."""
+    found = sp.factor(expression) if _can_be_factored(expression) else sp.factor_terms(expression)
+    return expression if found.has(sp.Abs) else found
 
 
 def bounded_factor_list(polynomial: sp.Expr) -> tuple[sp.Expr, list[tuple[sp.Expr, int]]]:

@@ -532,15 +532,22 @@ def _negative_cosine(x: Tensor, y: Tensor) -> Tensor:
 
 NO_PAIRS = "not similarities of pairs"
 OF_LIGHTLY: tuple[Shipped, ...] = (
-    Shipped(LIGHTLY, "BarlowTwinsLoss", why=f"correlations of the coordinates, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "BarlowTwinsLoss", why=f"correlations of the coordinates, {NO_PAIRS}", measured=True),
     Shipped(LIGHTLY, "DCLLoss", _of_views("DCLLoss", _decoupled), "dcl", VIEWS),
-    Shipped(LIGHTLY, "DCLWLoss", why="weighs a positive by a softmax over the positives of other anchors"),
+    Shipped(
+        LIGHTLY, "DCLWLoss", why="weighs a positive by a softmax over the positives of other anchors", measured=True
+    ),
     Shipped(LIGHTLY, "DetConSLoss", why="means of masked parts of images"),
     Shipped(LIGHTLY, "HypersphereLoss", why="the logarithm of a mean over all pairs of the batch, not of one anchor"),
-    Shipped(LIGHTLY, "MACLLoss", why="a temperature that depends on the mean similarity of the positives of the batch"),
+    Shipped(
+        LIGHTLY,
+        "MACLLoss",
+        why="a temperature that depends on the mean similarity of the positives of the batch",
+        measured=True,
+    ),
     Shipped(LIGHTLY, "NegativeCosineSimilarity", _negative_cosine, "negative_cosine", PAIRS),
     Shipped(LIGHTLY, "NTXentLoss", _of_views("NTXentLoss", _ntxent), "info_nce(tau=2, anchors=rows)", VIEWS),
-    Shipped(LIGHTLY, "VICRegLoss", why=f"variances and covariances of the coordinates, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "VICRegLoss", why=f"variances and covariances of the coordinates, {NO_PAIRS}", measured=True),
 )
 
 SHIPPED: tuple[Shipped, ...] = (*OF_PML, *OF_ST, *OF_TORCH, *OF_CLIP, *OF_LIGHTLY)

@@ -10,19 +10,17 @@ Every case is a valid input with a few changes (`fuzz_mutations`) at one of the 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import inspect
 import os
 import random
 import sys
 import tempfile
 import time
 import traceback
-import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 
@@ -36,10 +34,12 @@ SECONDS = 5.0
 
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess", "socket", "pickle.find_class", "shutil")
 ANNOTATIONS = (
-    *(module.__file__ for module in (typing, inspect, dataclasses)),
+    *(spec.origin for name in ("annotationlib", "dataclasses", "inspect", "typing") if (spec := find_spec(name))),
     *(str(Path(get_path("purelib")) / name) for name in ("jaxtyping", "beartype")),
 )
-"""Who compiles the program's own signatures, the last two where the tests have shapes checked."""
+"""Who compiles the program's own signatures: annotationlib from Python 3.14 on, and the last two where the tests have
+shapes checked.
+"""
 
 LIBRARY = (sys.prefix, sys.base_prefix, "<frozen", str(Path(__file__).parents[1] / "goal_analysis"))
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
-from importlib.metadata import requires
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -26,7 +25,16 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis import declarations
-from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
+from goal_analysis.declarations import (
+    MOST,
+    MOST_BYTES,
+    naming,
+    number_of,
+    one_of,
+    read_toml,
+    text_of_file,
+    unmet,
+)
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
 
@@ -50,9 +58,6 @@ KNOWN = (
     "sup_con(scale=12, anchors=both)",
 )
 """What people train with: where every objective's tuning begins, at the scales of about 12 that small models like."""
-DISTRIBUTIONS = {"PIL": "pillow"}  # distributions that are not called as what they are imported as
-
-_REQUIREMENT = re.compile(r"""([\w.-]+).*;\s*extra == ['"](\w+)['"]""")
 WHOLE_WORDS: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 NEEDS_VALUE = "A hyperparameter of a formula needs a value: --set NAME=VALUE"
 
@@ -137,32 +142,16 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
             raise
         except KeyboardInterrupt:  # of which typer before 0.16 makes a 1
             raise typer.Exit(INTERRUPTED) from None
-        except ModuleNotFoundError as problem:
-            if (line := line_for(problem.name)) is None:
+        except (ImportError, AttributeError) as problem:
+            if (said := unmet(problem)) is None:
                 raise
-            refuse(f"got no module {problem.name} but expected it for this command: {line}")
+            refuse(said)
         except (ValueError, TypeError, OSError, MemoryError) as problem:
             if isinstance(problem, OSError) and problem.filename is None and problem.errno in FULL:
                 raise  # that of the standard output: every other names its file
             refuse(problem)
 
     return run
-
-
-def line_for(module: str | None) -> str | None:
-    """The pip line of the smallest extra that installs a module, or None where no extra has it.
-
-    >>> line_for("matplotlib.pyplot")
-    "pip install 'goal-analysis[plots]'"
-    """
-    top = (module or "").partition(".")[0]
-    wanted = DISTRIBUTIONS.get(top, top).replace("_", "-").lower()
-    extras: dict[str, list[str]] = {}
-    for match in filter(None, map(_REQUIREMENT.match, requires("goal-analysis") or ())):
-        extras.setdefault(match[2], []).append(match[1].replace("_", "-").lower())
-    having = [extra for extra, names in extras.items() if wanted in names]
-    smallest = min(having, key=lambda extra: len(extras[extra]), default=None)
-    return None if smallest is None else f"pip install 'goal-analysis[{smallest}]'"
 
 
 def check_names(presets: Iterable[str | None] = (), objectives: Iterable[str] = ()) -> None:

@@ -15,7 +15,7 @@ from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
-LETTERS, NOTE = 26, 40  # of a label in a line, and of what is said of a scale of colours
+LETTERS = 26  # of a label in a line, which is then no longer than a panel: older matplotlib keeps no room for more
 EVERY = 8  # of so many samples in a row of a flow one has an arrow
 
 
@@ -51,7 +51,7 @@ def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> Sc
 def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
     """The scale beside ``ax``, as tall as that, with its note after the label."""
     if scale.note:
-        label += (" " if len(label + scale.note) < LETTERS else "\n") + fill(f"({scale.note})", NOTE)
+        label += (" " if len(label + scale.note) < LETTERS else "\n") + fill(f"({scale.note})", LETTERS)
     bar = ax.figure.colorbar(colours, cax=ax.inset_axes((1.04, 0, 0.05, 1)), extend=scale.extend, label=label)
     bar.outline.set_visible(False)
     if scale.kind == "symlog":

@@ -75,7 +75,26 @@ def test_the_core_needs_no_extra_and_nothing_of_posix(project: Path, tmp_path: P
     for words, extra in WITH_EXTRAS.items():
         code, error = said[words]
         assert code == 2
-        assert error.strip().endswith(f"expected it for this command: pip install 'goal-analysis[{extra}]'")
+        assert re.search(rf"got no (\S+) but expected \1>=.*: pip install 'goal-analysis\[{extra}\]'$", error.strip())
+
+
+def test_a_package_older_than_its_extra_asks_for_is_named_with_its_version(tmp_path: Path) -> None:
+    """What a command needs is not in the old one, a module of it or one name."""
+    for package, version in (("matplotlib", "3.5.1"), ("optuna", "3.6.0")):
+        (tmp_path / f"{package}.py").touch()
+        (tmp_path / f"{package}-{version}.dist-info").mkdir()
+        said = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+        (tmp_path / f"{package}-{version}.dist-info" / "METADATA").write_text(said)
+    of_commands = results(set(), [*WITH_CORE_ALONE[:2], *WITH_EXTRAS], tmp_path)
+    assert [of_commands[words][0] for words in WITH_CORE_ALONE[:2]] == [0, 0]
+    expected = {
+        "plot circle -o pictures": "got matplotlib 3.5.1 but expected matplotlib>=3.8,<4: ",
+        "discover --data scenes": "got optuna 3.6.0 but expected optuna>=4.0,<6: ",
+    }
+    for words, said in expected.items():
+        code, error = of_commands[words]
+        assert code == 2
+        assert said in error
 
 
 def would(where: Path, *words: str) -> tuple[int, str]:

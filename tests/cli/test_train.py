@@ -210,10 +210,14 @@ def test_a_run_is_logged_for_tensorboard(folder: Path, tmp_path: Path, monkeypat
     epochs = [r for r in map(json.loads, (tmp_path / "run" / LOG).read_text().splitlines()) if r["kind"] == "epoch"]
     logged = [(event.step, event.value) for event in found.Scalars("epoch/rsum")]
     assert logged == [(r["step"], pytest.approx(r["rsum"])) for r in epochs]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard")
     result = called(*arguments(folder, tmp_path / "other", "--tensorboard"))
     assert result.exit_code == 1
-    assert "expected the package tensorboard: pip install tensorboard" in result.output
+    assert (
+        "got no tensorboard but expected tensorboard>=2.16,<3: pip install 'goal-analysis[tensorboard]'"
+        in result.output
+    )
 
 
 def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class WatchedImages:
 
     images: Images
     look: Callable[[int], object]
-    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    readings: list[int] = field(default_factory=lambda: [0])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,7 +97,8 @@ class WatchedImages:
         return len(self.images)
 
     def batch(self, rows: Rows) -> torch.Tensor:
-        self.look(next(self.numbers))
+        self.readings[0] += 1
+        self.look(self.readings[0])
         return self.images.batch(rows)
 
     def fingerprint(self) -> str:
@@ -112,10 +113,15 @@ def breaking(data: RetrievalData) -> Callable[[int, Callable[[], object]], Retri
     """
 
     def make(number: int, then: Callable[[], object] = kill_oneself) -> RetrievalData:
-        images = WatchedImages(data.train.images, lambda reading: then() if reading == number else None)
+        images = WatchedImages(data.train.images, partial(at_reading, number, then))
         return replace(data, train=replace(data.train, images=images))
 
     return make
+
+
+def at_reading(number: int, then: Callable[[], object], reading: int) -> None:
+    if reading == number:
+        then()
 
 
 def kill_oneself() -> None:

@@ -238,7 +238,7 @@ def test_the_trainer_of_the_library_trains_with_it(model: "SentenceTransformer",
         pytest.skip("sentence-transformers 3.0 trains with transformers from 4.38 on, though it asks for 4.34")
     data = Dataset.from_dict({"anchor": ANCHORS, "positive": POSITIVES})
     trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, eval_dataset=data, loss=loss)
-    with pytest.warns(UserWarning, match="load_best_model_at_end needs a metric_for_best_model of an evaluator"):
+    with pytest.warns(UserWarning, match="load_best_model_at_end needs a metric_for_best_model that is a metric"):
         trainer.train()
     assert trainer.state.global_step == 40
     assert before < 0.3

@@ -1,6 +1,7 @@
 """The probe as a callback: what it sees of a training goes to the loggers of the trainer, step by step."""
 
 import re
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,6 +104,52 @@ def test_the_trainer_of_transformers_logs_what_the_probe_sees(logged: None, tmp_
     assert len(unseen := [r for r in trained(tmp_path, model(), None) if "loss" in r]) == 4
     for own in (followed, watched):
         assert [r["loss"] for r in own if "loss" in r] == pytest.approx([r["loss"] for r in unseen])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*pin_memory.*")
+@pytest.mark.parametrize(
+    ("metric", "has_own_value", "warns"), [(None, False, True), (None, True, False), ("recall", False, False)]
+)
+def test_a_surrogate_that_would_choose_the_best_model_is_warned_of(
+    metric: str | None, has_own_value: bool, warns: bool, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    from goal_analysis.recombination.adapters import transformers as adapter
+
+    class Evaluated(Towers):
+        """The trainer reads ``return_loss``, and asks for the loss of an evaluation then."""
+
+        def forward(self, images: Tensor, texts: Tensor, return_loss: bool = True) -> dict[str, Tensor]:
+            x, y = normalize(self.image(images), dim=1), normalize(self.text(texts), dim=1)
+            own = has_own_value and not self.training
+            return {"loss": self.objective.value(x, y) if own else self.objective(x, y)}
+
+    class Trainer(transformers.Trainer):
+        def evaluate(self, *given, **more) -> dict[str, float]:
+            return {**super().evaluate(*given, **more), "eval_recall": 0.5}
+
+    towers = Evaluated()
+    towers.objective = door("nca/constant")
+    evaluate = "eval_strategy" if hasattr(transformers.TrainingArguments, "eval_strategy") else "evaluation_strategy"
+    arguments = transformers.TrainingArguments(
+        str(tmp_path),
+        max_steps=2,
+        per_device_train_batch_size=BATCH,
+        use_cpu=True,
+        save_steps=2,
+        **{evaluate: "steps"},
+        eval_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = Trainer(towers, arguments, train_dataset=rows(), eval_dataset=rows())
+    trainer.add_callback(adapter.ProbeCallback(GradientProbe().follow(towers.objective), trainer.log))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer.train()
+    assert any("load_best_model_at_end needs" in str(one.message) for one in said) is warns
 
 
 # --- Lightning ------------------------------------------------------------------------------------

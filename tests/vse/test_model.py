@@ -248,17 +248,42 @@ def test_the_network_of_torchvision_loses_its_classifier(packages: list) -> None
 @pytest.mark.parametrize(("image", "package"), [("timm", "timm"), ("torchvision", "torchvision")])
 def test_an_absent_package_is_named(image: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=f"model.image: {package}: expected the package {package}: pip install"):
+    with pytest.raises(
+        ValueError, match=f"model.image: {package}: got no {package} but expected it: pip install {package}"
+    ):
         build_model(config(image, "bag_of_words"), (3, 16, 16), VOCABULARY)
 
 
 def test_without_transformers_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     given = config("linear", "hugging_face", Path("nowhere"))
-    with pytest.raises(ValueError, match=r"model.tokenizer: subwords: expected the package transformers: pip install"):
+    said = r"got no transformers but expected transformers>=5,<6: pip install 'goal-analysis\[transformers\]'"
+    with pytest.raises(ValueError, match=f"model.tokenizer: subwords: {said}"):
         build_tokenizer(given, CAPTIONS)
-    with pytest.raises(ValueError, match=r"model.text: hugging_face: expected the package transformers: pip install"):
+    with pytest.raises(ValueError, match=f"model.text: hugging_face: {said}"):
         build_model(given, (10,), VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("4.57.6", "got transformers 4.57.6 but expected"), ("5.0.0", "nowhere")]
+)
+def test_an_older_transformers_is_named(
+    version: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A stand-in, which has what is looked for, and finds nothing."""
+    info = tmp_path / f"transformers-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: transformers\nVersion: {version}\n")
+    (tmp_path / "transformers.py").write_text(
+        "class AutoConfig:\n    def from_pretrained(path, **more):\n        raise OSError(path)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "transformers", raising=False)
+    try:
+        with pytest.raises(ValueError, match=f"model.tokenizer: .*{said}"):
+            build_tokenizer(config("linear", "hugging_face", Path("nowhere")), CAPTIONS)
+    finally:
+        sys.modules.pop("transformers", None)
 
 
 def test_a_pickled_language_model_is_refused(bert: Path, tmp_path: Path) -> None:

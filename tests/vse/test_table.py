@@ -325,7 +325,7 @@ def test_parquet_without_its_reader_says_what_to_install(
 ) -> None:
     path = write(tmp_path / "table.parquet", frame)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ValueError, match=r"table.parquet: expected the package pyarrow: pip install pyarrow"):
+    with pytest.raises(ValueError, match=r"table.parquet: got no pyarrow but expected it: pip install pyarrow"):
         load(path)
 
 

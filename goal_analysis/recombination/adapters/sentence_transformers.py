@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from goal_analysis.numeric.caching import GradientCache
+from goal_analysis.recombination.adapters import SURROGATE
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.processes import AcrossProcesses
 from goal_analysis.symbolic.language.similarity import COSINE
@@ -117,11 +118,7 @@ class SentenceObjective(nn.Module):
             surrogate = self.objective(*batch, **carried)  # which says what is wrong with the batch, if anything
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"{problem}: eval_loss is a surrogate, whose value means nothing; load_best_model_at_end needs a "
-                    "metric_for_best_model of an evaluator, such as eval_dev_cosine_accuracy",
-                    stacklevel=4,
-                )
+                warnings.warn(f"{problem}: {SURROGATE}", stacklevel=4)
             return surrogate
 
     def get_config_dict(self) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from goal_analysis.numeric.probe import GradientProbe
+from goal_analysis.recombination.adapters import SURROGATE
+from goal_analysis.recombination.objective import GradientObjective
 
 
 class ProbeCallback(TrainerCallback):
@@ -23,6 +27,18 @@ class ProbeCallback(TrainerCallback):
 
     def __init__(self, probe: GradientProbe, log: Callable[[dict[str, float]], Any]) -> None:
         self.probe, self.log = probe, log
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Warn where the model's value without gradients, by which the trainer would choose, is the surrogate."""
+
+        def warn(*of: Any) -> None:
+            if not torch.is_grad_enabled():
+                warnings.warn(SURROGATE, stacklevel=2)
+
+        if args.load_best_model_at_end and args.metric_for_best_model in ("loss", "eval_loss"):
+            for objective in more["model"].modules():
+                if isinstance(objective, GradientObjective):
+                    objective.register_forward_hook(warn)
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Tell the probe the step, by the number that the trainer logs it under."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.vse.data.pictures import arrow_columns, is_dataset
 from goal_analysis.vse.data.split import BadRow, DataError, is_text, read_bytes
-from goal_analysis.vse.models.text import import_extra
 
 SEPARATORS = (",", "\t", "|", ";")
 SHOWN = 40
@@ -132,7 +132,7 @@ def _bounded(table: Any, most_rows: int) -> Any:
 
 
 def _with(path: Path, package: str, read: Callable[[Any], Any]) -> Any:
-    found = import_extra(package, str(path), package.partition(".")[0])
+    found = import_extra(package, str(path))
     try:
         return read(found)
     except Exception as error:  # a damaged file fails in whatever way its reader does

@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from goal_analysis.declarations import one_of
+from goal_analysis.declarations import import_extra, one_of
 from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import statistics
@@ -30,7 +30,7 @@ from goal_analysis.vse.loop.batches import epoch_batches, pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import VANISHED, TrainingTrouble, collapse, gradient_trouble, within_memory
 from goal_analysis.vse.models.dual_encoder import Mined, RetrievalModel
-from goal_analysis.vse.models.text import Tokenizer, Tokens, import_extra
+from goal_analysis.vse.models.text import Tokenizer, Tokens
 from goal_analysis.vse.retrieval.scoring import record_of
 
 Report = Callable[[Mapping[str, Any]], None]  # what is handed every record of a run's log
@@ -295,7 +295,7 @@ def _seed(seed: int, step: int, rank: int, device: torch.device) -> None:
 def tensorboard_log(folder: Path) -> Report:
     """What writes a run's numbers for TensorBoard, as ``epoch/rsum``, anew after the newest checkpoint."""
     newest_step = max(steps(folder / CHECKPOINTS), default=-1)
-    package = import_extra("torch.utils.tensorboard", "tensorboard", "tensorboard")
+    package = import_extra("torch.utils.tensorboard", "tensorboard")
     writer = package.SummaryWriter(str(folder / TENSORBOARD), purge_step=newest_step + 1)
 
     def report(record: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.files import whole_folder
 from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision, write_open_clip
@@ -18,7 +19,7 @@ from goal_analysis.vse.models.encoders.pretrained import (
     load_checkpoint,
 )
 from goal_analysis.vse.models.matching import Matching
-from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, import_extra, tokenizer_json
+from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, tokenizer_json
 
 
 def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> list[str]:
@@ -89,8 +90,7 @@ def _write_checkpoint(model: Any, tokenizer: Tokenizer | None, processor: Mappin
 
 
 def _write_sentences(text: LanguageModel, pooling: nn.Module, tokenizer: Tokenizer, at: Path) -> None:
-    import_extra("sentence_transformers", "export", "sentence-transformers")
-    parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export", "sentence-transformers")
+    parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export")
     linear = text.linear if isinstance(text.linear, nn.Linear) else None
     kind = getattr(pooling, "kind", type(pooling).__name__)
     mode = next((name for name, own in POOLED_AS.items() if own == kind), None)

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,8 @@ import torch
 from annotated_types import Ge
 from jaxtyping import Bool, Int64
 from torch import Tensor
+
+from goal_analysis.declarations import import_extra
 
 PADDING, UNKNOWN = 0, 1  # the numbers of no word at all, and of a word that the vocabulary has not
 
@@ -150,7 +151,7 @@ class Subwords:
 
     @cached_property
     def _backend(self) -> Any:
-        tokenizers = import_extra("tokenizers", "subwords", "transformers")
+        tokenizers = import_extra("tokenizers", "subwords")
         try:
             found = tokenizers.Tokenizer.from_str(self.definition)
             found.no_padding()
@@ -214,7 +215,7 @@ class OpenClipTokens:
 
     @cached_property
     def _own(self) -> Any:
-        library = import_extra("open_clip", "tokenizer", "open_clip_torch")
+        library = import_extra("open_clip", "tokenizer")
         try:
             with TemporaryDirectory() as folder:
                 self.write(Path(folder))
@@ -230,7 +231,7 @@ class OpenClipTokens:
     @classmethod
     def built_on(cls, captions: Sequence[str], *, model: str) -> OpenClipTokens:
         """The tokenizer of a folder, or of a model by the name that open_clip, or ``hf-hub:`` and the hub, have."""
-        library = import_extra("open_clip", "tokenizer", "open_clip_torch")
+        library = import_extra("open_clip", "tokenizer")
         name = f"local-dir:{model}" if Path(model).is_dir() else model
         try:
             own, config = library.get_tokenizer(name), library.get_model_config(name)
@@ -269,15 +270,6 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict[str, Any]:
     """The kind and the fields of a tokenizer, as JSON has them."""
     kind = next(name for name, known in TOKENIZERS.items() if isinstance(tokenizer, known))
     return {"kind": kind, **asdict(tokenizer)}
-
-
-def import_extra(package: str, where: str = "", extra: str = "") -> Any:
-    """Import a package that is no dependency; a ValueError says what needs it, and how it is installed."""
-    try:
-        return import_module(package)
-    except ImportError as problem:
-        named = extra or package
-        raise ValueError(f"{where or package}: expected the package {named}: pip install {named}") from problem
 
 
 def from_checkpoint(kind: str, path: str, **options: Any) -> Any:

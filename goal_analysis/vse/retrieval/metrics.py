@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.vse.data.answers import Answers
-from goal_analysis.vse.models.text import import_extra
 
 TILE = 512  # images whose scores with all captions are in memory at a time
 CUTOFFS = (1, 5, 10)  # the K of Recall@K
@@ -140,7 +140,7 @@ def coco_positives(places: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, f
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it could be a little quicker
-        package = import_extra("eccv_caption", "eccv", "eccv-caption")
+        package = import_extra("eccv_caption", "eccv")
     counts = (len(places["i2t"]), len(places["t2i"]))
     if counts != (COCO_IMAGES, COCO_CAPTIONS):
         given = f"eccv: got {counts[0]} images and {counts[1]} captions"

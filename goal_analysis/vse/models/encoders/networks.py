@@ -18,11 +18,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils._pytree import tree_map
 from torch.utils.data import default_collate
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import load_checkpoint
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
-from goal_analysis.vse.models.text import from_checkpoint, import_extra
+from goal_analysis.vse.models.text import from_checkpoint
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of nearly every pretrained network
 HEADS = ("fc", "classifier", "heads", "head")  # what torchvision calls the layers that classify

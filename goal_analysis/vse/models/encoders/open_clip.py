@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import Projection, Tower
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
-from goal_analysis.vse.models.text import OPEN_CLIP, OpenClipTokens, Tokenizer, Tokens, import_extra, tokenizer_json
+from goal_analysis.vse.models.text import OPEN_CLIP, OpenClipTokens, Tokenizer, Tokens, tokenizer_json
 
 WEIGHTS = "open_clip_model.safetensors"  # in a folder that open_clip reads
 
@@ -27,7 +28,7 @@ def open_clip_model(model: str, pretrained: str = "", config: Mapping[str, Any] 
     """
     if bool(model) == bool(config):
         raise ValueError(f"open_clip: got model {model!r} and config {config!r} but expected one of them")
-    library, logs = import_extra("open_clip", "open_clip", "open_clip_torch"), logging.root.manager.disable
+    library, logs = import_extra("open_clip"), logging.root.manager.disable
     with TemporaryDirectory() as folder:
         name = f"local-dir:{model or folder}" if config or Path(model).is_dir() else model
         (Path(folder) / OPEN_CLIP).write_text(json.dumps(config), "utf-8")

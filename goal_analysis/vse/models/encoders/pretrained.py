@@ -14,9 +14,10 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from goal_analysis.declarations import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share, all_there
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
-from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, from_checkpoint, import_extra
+from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, from_checkpoint
 
 Projection = Literal["own", "new"]  # the checkpoint's, where its width is wanted; or a new linear map
 

@@ -3,6 +3,7 @@
 The paths are rectangles in two scores of a small batch, and the weights come from the engine, with all minings.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
@@ -20,8 +21,7 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-CELLS = 12  # of one side of a rectangle, for a first look
-SPLIT = 24, 200  # how often at least, and at most, the most uncertain cell is split
+MANY, FEW = 2503, (24, 251)  # points of one side of a rectangle; few where every one is a call of its own
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 OTHERS = 8  # scores beside a witness's that are no members
 STEP = 1e-5  # of a derivative by embeddings
@@ -49,41 +49,38 @@ def at_scores(scores: Tensor, value: float) -> Witness:
 
 
 def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side) -> float | None:
-    """∮⟨W, dS⟩ around a rectangle, looked at ever more closely until it is certain; None where it may be none."""
+    """∮⟨W, dS⟩ around a rectangle if it is certain: above the variation of W from node to node; else None."""
     rows, columns = start.shape
     matches = Matches.of_image_ids(torch.arange(rows), torch.arange(columns))
     functions = functions_of(objective)
-    far = start.clone()
-    for i, j, by in (first, second):
-        far[i, j] += by
 
-    def weight(side: int, share: float) -> float:
-        i, j, by = (first, second)[side % 2]
-        s = (start if side in (0, 3) else far).clone()
-        s[i, j] = start[i, j] + share * by
-        w = weight_matrix(functions, s, matches.positives, matches.negatives)[i, j]
-        return float(w) * by * (1 if side < 2 else -1)
+    def weights(s: Tensor) -> Tensor:
+        return weight_matrix(functions, s, matches.positives, matches.negatives)
 
-    width, sides = 1 / CELLS, range(4)
-    cells = [[(x, width, weight(side, x)) for x in ((k + 0.5) * width for k in range(CELLS))] for side in sides]
-    for split in range(SPLIT[1]):
-        found = sum(width * w for side in cells for _, width, w in side)
-        errors = [
-            (width * (abs(w - side[max(k - 1, 0)][2]) + abs(w - side[min(k + 1, len(side) - 1)][2])), n, k)
-            for n, side in enumerate(cells)
-            for k, (_, width, w) in enumerate(side)
-        ]
-        error = sum(e for e, _, _ in errors) / 2
-        if abs(found) <= max(error / 10, 1e-9):
-            return None
-        if split >= SPLIT[0] and abs(found) > error:
-            return found
-        _, n, k = max(errors)
-        x, width, w = cells[n][k]
-        third = width / 3
-        thirds = [(at, third, w if at == x else weight(n, at)) for at in (x - third, x, x + third)]
-        cells[n][k : k + 1] = thirds
-    return None
+    def work(nodes: int, of: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+        share, total, error = (torch.arange(nodes, dtype=start.dtype) + 0.5) / nodes, 0.0, 0.0
+        for (i, j, by), (k, n, across), beside, sign in (
+            (first, second, 0, 1),
+            (second, first, 1, 1),
+            (first, second, 1, -1),
+            (second, first, 0, -1),
+        ):
+            s = start.expand(nodes, rows, columns).clone()
+            s[:, i, j] += share * by
+            s[:, k, n] += beside * across
+            w = of(s)[:, i, j]
+            total += sign * by * float(w.mean())
+            error += abs(by) * float(w.diff().abs().sum()) / nodes
+        return total, error
+
+    try:
+        found, error = work(MANY, torch.vmap(weights))
+    except Exception:  # a selection of somebody's own may be none that torch can map
+        for nodes in FEW:
+            found, error = work(nodes, lambda s: torch.stack([weights(one) for one in s]))
+            if abs(found) <= error / 10:
+                return None
+    return found if abs(found) > max(error, 1e-9) else None
 
 
 def keeps_all(selection: Callable[..., Tensor], witness: Witness | None) -> bool:
@@ -139,12 +136,13 @@ def embedding_witness(objective: Objective) -> tuple[str, Witness] | None:
     return None
 
 
-def selected_mean(margin: float) -> Iterator[tuple[Tensor, Side, Side]]:
-    """Rectangles on which one anchor's only triplet leaves the margin, while another anchor's positive moves."""
-    for middle in (0.1, -0.2, 0.45):
-        inside = min(margin, 0.8) / 2
-        start = middle + inside * torch.eye(2, dtype=torch.float64)
-        yield start, (0, 1, 2 * inside), (1, 1, inside / 2)
+def selected_mean(low: float, high: float) -> Iterator[tuple[Tensor, Side, Side]]:
+    """Rectangles on which one anchor's only triplet leaves low < s_n − s_p < high, while another's positive moves."""
+    end, sign = (high, 1) if high < math.inf else (low, -1)
+    for middle, most in product((0.1, -0.2, 0.45), (0.4, 0.1, 0.02)):
+        inside = min((high - low) / 2, most)
+        start = middle + (sign * inside - end) * torch.eye(2, dtype=torch.float64)
+        yield start, (0, 1, sign * 2 * inside), (1, 1, inside / 2)
         yield start, (0, 0, 2 * inside), (1, 1, inside / 2)
 
 

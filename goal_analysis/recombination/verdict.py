@@ -134,8 +134,12 @@ def _decided(objective: Objective) -> Integrability:
         return _soft(objective, field)
     singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
     if all(one.integrable is True for one in singles):
-        return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
+        return _of_terms(singles)
     return _against_several_pairs(objective, field)
+
+
+def _of_terms(singles: list[Integrability]) -> Integrability:
+    return Integrability(True, "every term is the gradient of a loss: " + "; ".join(one.reason for one in singles))
 
 
 def loss_of(objective: Objective) -> Objective | None:
@@ -176,6 +180,13 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
         return _drawn(objective)
     if not depends <= {"not", "order", "threshold"}:
         return Integrability(None, f"open: the selection {names} does not say how it depends on the scores")
+    if len(objective.terms) > 1:  # each has its own mean, so that their weights add up
+        singles = [_decided(objective.of_terms((term,))) for term in objective.terms]
+        others = [one for one in singles if one.integrable is not True]
+        if not others:
+            return _of_terms(singles)
+        if len(others) == 1 and others[0].integrable is False:
+            return replace(others[0], reason=f"one of the terms is the gradient of no loss: {others[0].reason}")
     if "threshold" not in depends:
         bare = [term.with_sides(lambda side, _: replace(side, selection=None)) for term in objective.terms]
         of_all = _decided(replace(objective, terms=tuple(bare)))
@@ -212,7 +223,7 @@ def _by_work(
 
 def _bounded(objective: Objective, field: WeightField, selection) -> Integrability:
     bounds = [parse(bound, {"s_p": s_p, "s_n": s_n}) for bound in selection.bounds]
-    factor, factors = sp.Mul(*(step(bound) for bound in bounds)), field.factors
+    gaps, factor, factors = _kept_gaps(bounds), sp.Mul(*map(step, bounds)), field.factors
     factors = factors and replace(factors, triplet=factors.triplet * factor)
     cut = replace(field, positive=field.positive * factor, negative=field.negative * factor, factors=factors)
     of_cut = integrability(cut)
@@ -222,25 +233,34 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     if objective.reduction is not Reduction.SUM or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
-        rectangles = selected_mean(float(getattr(selection, "margin", 0.4)))
+        rectangles = selected_mean(*map(float, gaps or (-0.4, 0)))
         why = "the mean is over the anchors with a selected triplet"
         jump = f"{why}: where one anchor's last triplet is no longer selected, the weights of the others jump, and "
         return _by_work(objective, rectangles, jump, f"{why}, and no path was found that shows it", whole.potential)
     why = "∂w⁺/∂s_n + ∂w⁻/∂s_p vanishes between the kinks and at the selection's bounds"
-    margin = getattr(selection, "margin", None)
-    loss = None if margin is None else _clipped(whole.loss, exact(margin))
+    loss = None if gaps is None or whole.loss is None else _clipped(whole.loss, *gaps)
     return Integrability(True, why, potential=whole.potential, loss=loss)
 
 
-def _clipped(loss: sp.Expr | None, margin: sp.Expr) -> sp.Expr | None:
-    if loss is None:
-        return None
+def _kept_gaps(bounds: list[sp.Expr]) -> tuple[sp.Expr, sp.Expr] | None:
+    """Between which values of s_n − s_p pairs are kept; None if bounds read anything else."""
+    low, high = -sp.oo, sp.oo
+    for bound in bounds:
+        at, slope = bound.subs({s_p: 0, s_n: 0}), sp.diff(bound, s_n)
+        if slope not in (1, -1) or sp.expand(bound - at - slope * (s_n - s_p)) != 0:
+            return None
+        low, high = (sp.Max(low, -at), high) if slope == 1 else (low, sp.Min(high, at))
+    return low, high
+
+
+def _clipped(loss: sp.Expr, low: sp.Expr, high: sp.Expr) -> sp.Expr:
+    """The loss where low < s_n − s_p < high, and constant along the gap beyond."""
+    x, ends = s_n - s_p, [(end, sign) for end, sign in ((low, 1), (high, -1)) if end.is_finite]
     if proves_zero(sp.diff(loss, s_p) + sp.diff(loss, s_n)):  # it reads the gap alone
-        within = hinge(s_n - s_p + margin) - hinge(s_n - s_p) - margin
+        within = (x if low == -sp.oo else low + hinge(x - low)) - (0 if high == sp.oo else hinge(x - high))
         return loss.subs({s_p: 0, s_n: within}, simultaneous=True)
-    harder, easier = (loss.subs({s_p: at, s_n: 0}, simultaneous=True) for at in (0, margin))
-    inside = step(s_p - s_n) * step(s_n - s_p + margin)
-    return inside * loss + step(s_n - s_p) * harder + step(s_p - s_n - margin) * easier
+    beyond = (step(sign * (end - x)) * loss.subs({s_p: -end, s_n: 0}, simultaneous=True) for end, sign in ends)
+    return sp.Mul(*(step(sign * (x - end)) for end, sign in ends)) * loss + sp.Add(*beyond)
 
 
 def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Integrability:

@@ -51,8 +51,29 @@ from losses_catalog.weights import constant_pair, linear_pair, nca_triplet
 PARTS = Parts(triplet_weights, pair_weights, catalog)
 TRIPLETS = ("constant", "hinge", "nca", "circular", "nca_twin", "hinge_twin")
 PAIRS = ("constant", "linear", "sigmoid", "polynomial")
-MININGS = ("hardest", "top_k:2", "all", "semi_hard:0.4", "selectively_hard:0.3", "softmax:3,6", "mean")
-RECOMBINED = ("circle(gamma=8)/linear", "info_nce@all", "multi_similarity/linear@softmax:6", "vse_pp/linear", "sup_con")
+MININGS = (
+    "hardest",
+    "top_k:2",
+    "all",
+    "semi_hard:0.4",
+    "mask_above:0.2",
+    "selectively_hard:0.3",
+    "softmax:3,6",
+    "mean",
+)
+OF_NONE = ("mask_above:0.2", "selectively_hard:0.3")  # with which the weights are the gradient of no loss
+RECOMBINED = (
+    "circle(gamma=8)/linear",
+    "info_nce@all",
+    "multi_similarity/linear@softmax:6",
+    "vse_pp/linear",
+    "sup_con",
+    "lmnn@semi_hard",
+    "lmnn@mask_above",
+    "ipo/constant@mask_above",
+    "triplet@mask_above:0.2",
+    "info_nce@mask_above",
+)
 POSITIVES = torch.tensor([True, True, False, False, False])
 IDS = torch.tensor([0, 1, 1, 2, 7]), torch.tensor([0, 0, 1, 2, 1, 9])  # of image 4 and text 5 there is no pair
 
@@ -110,7 +131,7 @@ def check_work(objective: Objective) -> bool | None:
 @every_mining
 def test_integrable_iff_no_work_is_done_along_closed_paths(mining: str) -> None:
     found = {check_work(objective) for objective in every_other(mining)}
-    assert found == ({False} if "selectively" in mining else {True, False})
+    assert found == ({False} if mining in OF_NONE else {True, False})
 
 
 @pytest.mark.parametrize("text", RECOMBINED)
@@ -144,7 +165,7 @@ def difference(objective: Objective, other: Objective | None = None) -> float:
 @every_mining
 def test_autograd_of_the_value_is_the_weight_matrix(mining: str) -> None:
     ways, tested = [(Anchors.BOTH, Reduction.SUM), (Anchors.COLUMNS, Reduction.MEAN), (Anchors.ROWS, Reduction.SUM)], 0
-    if "selectively" in mining:  # hardly any is a gradient, and that takes a walk each
+    if mining in OF_NONE:  # hardly any is a gradient, and that takes a walk each
         ways = ways[:1]
     for plain in every_other(mining):
         for anchors, reduction in ways:
@@ -152,7 +173,7 @@ def test_autograd_of_the_value_is_the_weight_matrix(mining: str) -> None:
             if loss_of(objective) is not None:
                 tested += 1
                 assert difference(objective) < 1e-9, objective
-    assert tested >= 3 or "selectively" in mining
+    assert tested >= 3 or mining in OF_NONE
 
 
 @pytest.mark.parametrize("loss", catalog, ids=lambda loss: loss.name)
@@ -194,6 +215,8 @@ def test_embeddings_are_trained_as_the_value_would(similarity) -> None:
         ("nca/linear", "the curl"),
         ("nca/constant@distance_weighted", "a random draw"),
         ("nca/constant@semi_hard", "one anchor's last triplet"),
+        ("triplet@mask_above:0.2", "one anchor's last triplet"),
+        ("lmnn@semi_hard", "one of the terms is the gradient of no loss"),
     ],
 )
 def test_what_is_the_gradient_of_no_loss_has_no_value(text: str, why: str) -> None:

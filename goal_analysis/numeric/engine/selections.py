@@ -78,6 +78,11 @@ class MaskAbove:
     def __post_init__(self) -> None:
         check_nonnegative(self.name, "margin", self.margin)
 
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """Formulas that are above zero where a pair is kept."""
+        return (f"s_p - s_n + {self.margin!r}",)
+
     def __call__(self, s: Tensor, members: Tensor, other: Tensor | None = None) -> Tensor:
         """Which of the pairs are kept."""
         assert other is not None  # negatives meet a positive

@@ -109,8 +109,22 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
         note(config, report.nodeid, "xfailed" if hasattr(report, "wasxfail") else report.outcome)
 
 
-def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:
-    """Two tables: the versions, and how many tests of each room ended how."""
+def cells(text: str) -> dict[str, dict[str, str]]:
+    """What tables say, by column and row."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    head: list[str] = []
+    for line in text.splitlines():
+        row, *said = [part.strip() for part in line.split("|")[1:-1]] or [""]
+        if said and head:
+            for column, cell in zip(head, said, strict=True):
+                found[column][row] = cell
+        else:
+            head = said
+    return found
+
+
+def tables(folder: Path, listed: dict[str, dict[str, str]], before: dict[str, dict[str, str]]) -> str:
+    """Two tables: the versions, and how many tests of each room ended how; what did not run here is as it was."""
     lines = [HEADING, "", f"| | {' | '.join(listed)} |", f"|---|{'---|' * len(listed)}"]
     for name in ("Python", *named("plots", "train", "study", "eccv", "tensorboard", "test")):
         lines.append(f"| {name} | {' | '.join(having.get(name, '') for having in listed.values())} |")
@@ -122,15 +136,17 @@ def tables(folder: Path, listed: dict[str, dict[str, str]]) -> str:
             for room in ("/".join(parts[:2]) if parts[0] == "tests" else f"{parts[0]}, doctests", "**all**"):
                 rooms[room][kind][outcome] += 1
     for room in sorted(rooms, key=lambda room: (room == "**all**", room)):
-        said = (", ".join(f"{count} {how}" for how, count in rooms[room][kind].most_common()) for kind in KINDS)
-        lines.append(f"| {room} | {' | '.join(said)} |")
+        ran = {kind: ", ".join(f"{count} {how}" for how, count in rooms[room][kind].most_common()) for kind in KINDS}
+        lines.append(f"| {room} | {' | '.join(ran[kind] or before[kind].get(room, '') for kind in KINDS)} |")
     return "\n".join(lines) + "\n"
 
 
 def write(folder: Path) -> None:
-    """Write the tables below the text of the page."""
-    listed = {}
-    for kind in KINDS:
+    """Write the tables below the text of the page; an environment that is not in the folder keeps its columns."""
+    text, _, written = RESULTS.read_text(encoding="utf-8").partition(HEADING)
+    before = cells(written)
+    listed = {kind: before[kind] for kind in KINDS}
+    for kind in (kind for kind in KINDS if (folder / kind).exists()):
         executable = folder / kind / "bin" / "python"
         frozen = run("uv", "pip", "freeze", "--python", executable).splitlines()
         listed[kind] = dict(line.split("==") for line in frozen if "==" in line)
@@ -139,8 +155,7 @@ def write(folder: Path) -> None:
         line.lower().split("==") for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line
     )
     listed["`make test`"] = {"Python": "3.11", **dict(pinned)}
-    text = RESULTS.read_text(encoding="utf-8").partition(HEADING)[0]
-    RESULTS.write_text(text + tables(folder, listed), encoding="utf-8")
+    RESULTS.write_text(text + tables(folder, listed, before), encoding="utf-8")
 
 
 def main() -> int:

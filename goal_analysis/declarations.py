@@ -535,7 +535,8 @@ def _unmet(module: str, absent: bool = False) -> str | None:
     from importlib import metadata  # which takes longer to import than most of what stands above
 
     package = _PACKAGES.get(top := module.partition(".")[0], top.replace("_", "-"))
-    of_extras = _REQUIREMENT.findall("\n".join(metadata.requires("goal-analysis") or ()))
+    declared = (line for ours in metadata.distributions(name="goal-analysis") for line in ours.requires or ())
+    of_extras = _REQUIREMENT.findall("\n".join(declared))
     sizes = Counter(extra for *_, extra in of_extras)
     having = [(sizes[extra], extra, versions.split(",")) for name, versions, extra in of_extras if name == package]
     if not having:
@@ -545,5 +546,5 @@ def _unmet(module: str, absent: bool = False) -> str | None:
     low, have = ([int(n) for n in re.findall(r"\d+", text)] for text in (versions[-1], installed))
     if low <= have and not absent:
         return None
-    given = f"{package} {installed}" if [] < have < low else f"no {package}"
-    return f"got {given} but expected {package}{','.join(versions[::-1])}: pip install 'goal-analysis[{extra}]'"
+    got = f"{package} {installed}" if [] < have < low else f"no {package}"
+    return f"got {got} but expected {package}{','.join(versions[::-1])}: pip install 'goal-analysis[{extra}]'"

@@ -116,7 +116,8 @@ def small(package: ModuleType) -> nn.Module:
 
 
 def test_a_few_of_its_training_steps_move_the_retrieval(open_clip: ModuleType) -> None:
-    model, loss = small(open_clip), ClipObjective(objective())
+    """From weights drawn at random, where the hardest negatives alone make embeddings of one point."""
+    model, loss = small(open_clip), ClipObjective(door("info_nce(tau=14)"))
     words = ["cat", "dog", "bird", "fish", "red", "blue", "green", "house", "tree", "car", "boat", "plane"]
     images, texts = torch.randn(12, 3, 16, 16), open_clip.tokenize(words)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0)

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.pictures.canvas import fit, panels
-from goal_analysis.pictures.style import INK, PULL, PUSH, SMALL, style, weight_axis, wrap
+from goal_analysis.pictures.canvas import fit, panels, wrap
+from goal_analysis.pictures.style import INK, PULL, PUSH, SMALL, style, weight_axis
 from goal_analysis.pictures.weight_figures import LETTERS, draw_surface, write_in
 from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of, surface_frame
 from goal_analysis.symbolic.analysis.decomposition import decompose

@@ -24,8 +24,8 @@ from goal_analysis.pictures import cosine_frames as cosines
 from goal_analysis.pictures import weight_figures as on
 from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.batch import draw_pairs, draw_weight_distribution, made_up_pairs
-from goal_analysis.pictures.canvas import fit, panels
-from goal_analysis.pictures.style import LABELS, Scale, style, wrap
+from goal_analysis.pictures.canvas import fit, panels, wrap
+from goal_analysis.pictures.style import LABELS, Scale, style
 from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import integrability

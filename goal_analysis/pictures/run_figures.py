@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.student import mean_interval
 from goal_analysis.pictures import FILMS
-from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.canvas import fit, panels, wrap
 from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import (
     DASHES,
@@ -34,7 +34,6 @@ from goal_analysis.pictures.style import (
     line_of,
     style,
     weight_axis,
-    wrap,
 )
 from goal_analysis.pictures.weight_figures import draw_surface
 from goal_analysis.pictures.weight_frames import Objective, field_of, once, span_of, surface_frame

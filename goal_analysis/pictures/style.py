@@ -5,10 +5,8 @@ The colours are of Okabe and Ito, Color Universal Design (2008), https://jfly.un
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
-from textwrap import TextWrapper
 from typing import Any
 
 import matplotlib as mpl
@@ -62,15 +60,6 @@ _SETTINGS: dict[str, Any] = {
 
 style = partial(mpl.rc_context, _SETTINGS)  # pyright: ignore[reportArgumentType]
 """Draw and save in the style of this project, and restore what was set before."""
-
-
-class _Lines(TextWrapper):
-    wordsep_simple_re = re.compile(r"( +|(?<=[/@,:(]))")
-
-
-def wrap(text: str, letters: int) -> str:
-    """Lines of at most so many letters, broken at a space or after a separator of a name."""
-    return _Lines(letters, break_on_hyphens=False).fill(text)
 
 
 def line_of(place: int) -> dict[str, Any]:

@@ -11,20 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from goal_analysis.pictures import weight_frames as frames
-from goal_analysis.pictures.style import (
-    CALM,
-    DASHES,
-    FAINT,
-    INK,
-    LABELS,
-    PULL,
-    PUSH,
-    RIGHT,
-    Scale,
-    scale_of,
-    top_of,
-    wrap,
-)
+from goal_analysis.pictures.canvas import wrap
+from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
 LETTERS, NOTE = 26, 40  # of a label in a line, and of what is said of a scale of colours
@@ -138,24 +126,10 @@ def write_in(ax: Axes, words: str) -> Axes:
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """The curves of a `goal_analysis.pictures.weight_frames.pair_frame`; a dotted line joins the ends of a jump."""
     held_at = sorted(frame["held"].dropna().unique())
-    of_weights = {
-        name: of.groupby("held", sort=False, dropna=False) for name, of in frame.groupby("weight", sort=False)
-    }
-    alike = {n: frames.once({f"{held:g}": c for held, c in of}, apart=SAME) for n, of in of_weights.items()}
-    for name, helds, curve in ((str(n), helds, curve) for n, of in alike.items() for helds, curve in of.items()):
-        held, other = curve["held"].iloc[0], "s_n" if name[-1] == "p" else "s_p"
-        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name[-1] == "n")]  # curves may coincide
-        at = f"$ at ${other} =$ {', '.join(helds)}" if np.isfinite(held) else f"(s_{name[-1]})$"
-        label = f"${LABELS[name]}{at}"
-        if said := one_number(curve["value"]):
-            label += f" $= {said}$"
-        colour = PULL if name.endswith("p") else PUSH
-        pieces = [piece for _, piece in curve.groupby("piece")]
-        for i, piece in enumerate(pieces):
-            ax.plot(piece["s"], piece["value"], color=colour, linestyle=dash, label=label if i == 0 else None)
-        for left, right in pairwise(pieces):
-            ends = left.iloc[-1], right.iloc[0]
-            ax.plot([e["s"] for e in ends], [e["value"] for e in ends], color=colour, linestyle=":", linewidth=0.8)
+    for name, of in ((str(name), of) for name, of in frame.groupby("weight", sort=False)):
+        at = {f"{held:g}": curve for held, curve in of.groupby("held", sort=False, dropna=False)}
+        for helds, curve in frames.once(at, apart=SAME).items():
+            _draw_pair_weight(curve, ax, name, helds, held_at)
     ax.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
     top, clipped = top_of(frame["value"])
     if clipped:
@@ -166,6 +140,20 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     ax.set(xlim=span, xlabel=wrap(frames.similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), handlelength=1.6, columnspacing=1.2)
     return ax
+
+
+def _draw_pair_weight(curve: pd.DataFrame, ax: Axes, name: str, helds: Sequence[str], held_at: list[float]) -> None:
+    held, other = curve["held"].iloc[0], "s_n" if name[-1] == "p" else "s_p"
+    dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name[-1] == "n")]  # curves may coincide
+    at = f"$ at ${other} =$ {', '.join(helds)}" if np.isfinite(held) else f"(s_{name[-1]})$"
+    said = one_number(curve["value"])
+    label = f"${LABELS[name]}{at}" + f" $= {said}$" * bool(said)
+    colour = PULL if name.endswith("p") else PUSH
+    pieces = [piece for _, piece in curve.groupby("piece")]
+    for i, piece in enumerate(pieces):
+        ax.plot(piece["s"], piece["value"], color=colour, linestyle=dash, label=label if i == 0 else None)
+    for ends in ((left.iloc[-1], right.iloc[0]) for left, right in pairwise(pieces)):
+        ax.plot([e["s"] for e in ends], [e["value"] for e in ends], color=colour, linestyle=":", linewidth=0.8)
 
 
 def draw_surface(

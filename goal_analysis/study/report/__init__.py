@@ -232,11 +232,7 @@ def written(template: str, **values: Any) -> str:
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return environment.get_template(template).render(
-        plotly=plotly,
-        script=Markup(script),
-        policy=policy,
-        style=Markup(_template("page.css")),
-        **values,
+        plotly=plotly, script=Markup(script), policy=policy, style=Markup(_template("page.css")), **values
     )
 
 

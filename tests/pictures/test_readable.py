@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from goal_analysis.pictures import KINDS
@@ -21,7 +22,7 @@ from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 from goal_analysis.pictures.run_figures import draw_recall, figures_of_logs, gallery_figure
 from goal_analysis.pictures.run_frames import Records
-from goal_analysis.pictures.style import style
+from goal_analysis.pictures.style import FAMILIES, style
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 
@@ -196,6 +197,17 @@ def test_pictures_of_a_model(pairs, taken_apart):
     rows = [(0, 0, "word " * 30, False, np.nan), (0, 1, np.zeros((4, 4, 3)), True, 0.9)]
     gallery = gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"]))
     assert faults(gallery) == []
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_captions_in_chinese_are_drawn_where_a_font_has_them():
+    if not {font.name for font in fontManager.ttflist} & {*FAMILIES}:
+        pytest.skip("no such font is installed")
+    rows = [(0, 0, "一只狗在雪地里", False, np.nan), (0, 1, "犬が走っている", True, 0.9)]
+    frame = pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
+    assert faults(gallery_figure(frame)) == []
+    with pytest.raises(UserWarning, match="Glyph"):  # the negative control: a glyph that no font has
+        faults(gallery_figure(frame.assign(item="\U0010fffd")))
 
 
 def test_what_is_right_at_once_is_drawn_to_the_end():

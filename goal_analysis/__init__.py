@@ -9,6 +9,7 @@ Factors(triplet=step(margin + s_n - s_p), positive=1, negative=1)
 
 import re
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the public names, in the order of a user's day, as many a line as fit
@@ -63,8 +64,10 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("goal-analysis")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+    value = getattr(import_module(_HOMES[name]), name)
+    if isinstance(value, FunctionType):
+        value = import_module("goal_analysis.declarations").checked_door(value)
+    return globals().setdefault(name, value)
 
 
 def __dir__() -> list[str]:

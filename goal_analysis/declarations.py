@@ -188,6 +188,14 @@ def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
         raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
 
 
+class Choice(Enum):
+    """An enumeration that says of what is none of its values what would be."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        expect_among(cls.__name__.lower(), value, [one.value for one in cls])
+
+
 def named(where: str, name: object, known: Mapping[str, T]) -> T:
     """What a name stands for; another one is refused."""
     expect_among(where, name, known)
@@ -200,7 +208,13 @@ def checked_door(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def door(*arguments: P.args, **keywords: P.kwargs) -> T:
-        for name, given in known.bind(*arguments, **keywords).arguments.items():
+        try:
+            bound = known.bind(*arguments, **keywords).arguments
+        except TypeError as problem:
+            said = str(problem).removeprefix("got ").replace("missing a required argument:", "no")
+            expected = f"{function.__name__}({', '.join(known.parameters)})"
+            raise TypeError(f"{function.__name__}: got {said} but expected {expected}") from None
+        for name, given in bound.items():
             if kind := _KINDS.get(known.parameters[name].annotation):
                 expect_kind(name, given, *kind)
         return function(*arguments, **keywords)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import goal_analysis as ga
 from goal_analysis.api.objectives import parts_with
 from goal_analysis.cli import app
+from goal_analysis.declarations import Choice
 from goal_analysis.recombination.text import to_toml
 from goal_analysis.vse.folder.run_folder import RunError
 
@@ -212,9 +214,23 @@ def test_a_door_refuses_what_it_does_not_understand(door, given, keywords, said)
     assert said in str(refused.value)
 
 
+def test_enumerations_say_what_they_expect() -> None:
+    public = [value for value in (getattr(ga, name) for name in ga.__all__) if inspect.isclass(value)]
+    enumerations = {value for value in public if issubclass(value, Enum)} | set(Choice.__subclasses__())
+    assert {ga.Anchors, ga.Reduction, ga.Pool} < enumerations
+    for one in enumerations:
+        with pytest.raises(ValueError, match=f"^{one.__name__.lower()}: got 'x' but expected one of "):
+            one("x")
+        assert one(next(iter(one)).value) in one
+    with pytest.raises(ValueError, match="'x' is not a valid Plain"):  # the negative control: Python's own words
+        Enum("Plain", ["a"])("x")
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda: ga.decompose(), "decompose: got no 'given' but expected decompose(given, keywords)"),
+        (lambda: ga.verify("circle", 1, 2), "verify: got too many positional arguments but expected verify("),
         (lambda: ga.loss("cricle"), "got 'cricle' but expected one of circle"),
         (lambda: ga.loss("circle", gama=3), "got a value for 'gama' but expected one of gamma"),
         (lambda: ga.recombine("circle", pair="linaer"), "pair weights: got 'linaer' but expected one of linear"),

@@ -17,7 +17,7 @@ def formula(latex: str, display: str) -> str:
     """
     # Of the converter's environments, split is aligned and has no numbers; starred commands it does not know.
     text = re.sub(r"\\(begin|end)\{(aligned|gathered)\}", r"\\\1{split}", latex)
-    text = text.replace(r"\mathbf{1}", r"\,𝟏")  # browsers have no bold but that of the letter itself
+    text = text.replace(r"\mathbf{1}", r"\;𝟏")  # browsers have no bold but that of the letter itself
     text = text.replace(r"\operatorname*", r"\operatorname").replace(r"\tfrac", r"\frac").replace(r"\dfrac", r"\frac")
     return convert(text.strip(), display=display)
 

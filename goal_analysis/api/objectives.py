@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goal_analysis.declarations import checked_door, expect_among, expect_kind, named, naming, one_of, text_of_file
+from goal_analysis.declarations import expect_among, expect_kind, named, naming, one_of, text_of_file
 from goal_analysis.files import write_whole
 from goal_analysis.recombination.names import FIELDS, TWIN
 from goal_analysis.recombination.parts import Parts, twin_of, weights_of_loss
@@ -106,7 +106,6 @@ def text_of(given: Given) -> str:
     return line_of(found, parts_with()) or to_toml(found, parts_with())
 
 
-@checked_door
 def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -> GradientObjective:
     """An objective as a torch module whose gradient is the weight matrix W, whether or not a loss has it.
 
@@ -132,7 +131,6 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
     return GradientObjective(value_of(given, **keywords), refuse_nonfinite)
 
 
-@checked_door
 def loss(name: str, **settings: float) -> Objective:
     """A loss of the catalog.
 
@@ -220,7 +218,6 @@ def describe(given: Given, **keywords: Any) -> Description:
     return objective(given, **keywords).describe()
 
 
-@checked_door
 def verify(
     given: Given, *, dtypes: Sequence[str] = ("float64", "float32", "bfloat16"), device: str = "cpu", **keywords: Any
 ) -> Verification:
@@ -254,7 +251,6 @@ def _dtype(given: Any, *narrow: str) -> Any:
     return getattr(torch, name)
 
 
-@checked_door
 def measure(
     loss_fn: str | Callable[..., Any],
     inputs: str | Inputs | None = None,
@@ -336,7 +332,6 @@ def _measurable(target: str) -> tuple[Callable[..., Any], Objective | None]:
     return of_embeddings, value
 
 
-@checked_door
 def recombine(
     given: Given,
     *,
@@ -394,7 +389,6 @@ def twin(given: Given, **keywords: Any) -> Objective:
     return recombined(found, triplet=twin_of(triplet, pair), pair=None if prescribed else pair, name=name)
 
 
-@checked_door
 def family(
     minings: Iterable[str | Mining] = ("hardest",),
     *,
@@ -424,7 +418,6 @@ def family(
     return members(parts_with(), mined, using=wanted, integrable=integrable, sign=sign)
 
 
-@checked_door
 def export(given: Given, path: str | Path | None = None, *, name: str | None = None, **keywords: Any) -> str:
     """The text of a Python file that trains with an objective and needs torch alone.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from goal_analysis.api import objectives as doors
 from goal_analysis.api.objectives import text_of, value_of
-from goal_analysis.declarations import as_json, check_counts, checked_door, expect_among, expect_kind, one_of
+from goal_analysis.declarations import as_json, check_counts, expect_among, expect_kind, one_of
 from goal_analysis.files import folder_name
 from goal_analysis.study import TUNED
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
@@ -112,7 +112,6 @@ class Run:
         return "\n".join([f"`{self!r}`", "", *(f"| {' | '.join(row)} |" for row in table)])
 
 
-@checked_door
 def load_run(folder: str | Path) -> Run:
     """The run in a folder, whoever trained it.
 
@@ -125,7 +124,6 @@ def load_run(folder: str | Path) -> Run:
     return Run(Path(folder))
 
 
-@checked_door
 def train(
     data: str | Path | None = None,
     objective: Given = BASELINE,
@@ -196,7 +194,6 @@ def experiment_of(
     return replace(found, objective=text_of(found.objective))
 
 
-@checked_door
 def compare(
     objectives: Sequence[Given],
     data: str | Path | None = None,
@@ -247,7 +244,6 @@ def measured_on(split: str, experiment: Experiment) -> Callable[[Path], float]:
     return best_rsum if split == "dev" else lambda folder: load_run(folder).evaluate(split).rsum
 
 
-@checked_door
 def tune(
     objectives: Sequence[Given],
     data: str | Path | None = None,

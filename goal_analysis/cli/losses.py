@@ -189,7 +189,7 @@ def measure(
     \b
     goal-analyze measure pytorch_metric_learning.losses:CircleLoss --with gamma=80
     goal-analyze measure losses.py:my_loss --inputs two_sets --json
-    goal-analyze measure info_nce(tau=12)
+    goal-analyze measure info_nce:tau=12
     """
     how: dict[str, Any] = {"points": points, "dim": dim, "dtype": dtype}
     how["settings"] = dict(map(_assigned, assignments or ()))

@@ -69,8 +69,7 @@ FormulaOption = Annotated[
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 DataOption = Annotated[
-    Text,
-    Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's."),
+    Text, Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's.")
 ]
 OtherDataOption = Annotated[
     Text, Option(metavar="DIR/NAME", help="Use these data; by default those that the run was trained on.")

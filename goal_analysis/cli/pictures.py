@@ -54,8 +54,7 @@ def plot(
     data: Annotated[Text, Option(metavar="DIR/NAME", help="With --run: draw its model on these data.")] = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the pictures.")] = Path("plots"),
     form: Annotated[
-        Text,
-        Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg."),
+        Text, Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg.")
     ] = None,
 ) -> None:
     """Draw the weights of losses and objectives, or what runs did. Every picture is a file called after its kind.

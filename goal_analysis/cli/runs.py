@@ -41,14 +41,13 @@ def train(
     file: ExperimentArgument = None,
     preset: Annotated[Text, Option(help="An experiment that comes with the package.")] = None,
     data: options.DataOption = None,
-    objective: Annotated[Text, Option(help="Such as info_nce(tau=12), circle/linear or nca/linear@softmax:12.")] = None,
+    objective: Annotated[Text, Option(help="Such as info_nce:tau=12, circle/linear or nca/linear@softmax:12.")] = None,
     seed: Annotated[Number, Option(help="The seed of weights, batches and dropout.")] = None,
     assignments: options.AssignmentsOption = None,
     output: Annotated[File, options.written_to(metavar="RUN", help="The folder of the run.")] = None,
     resume: Annotated[File, Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
     devices: Annotated[
-        Number,
-        counted(help="Devices of this machine, with one process each; by default 1, or what torchrun says."),
+        Number, counted(help="Devices of this machine, with one process each; by default 1, or what torchrun says.")
     ] = None,
     nodes: Annotated[Number, counted(help="Machines; by default 1, or what torchrun says.")] = None,
     accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto",
@@ -64,7 +63,7 @@ def train(
 
     \b
     goal-analyze train experiment.toml -o runs/mine
-    goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective "circle(gamma=80)"
+    goal-analyze train --preset bag_of_words --data data/flickr8k_precomp --objective circle:gamma=80
     goal-analyze train --resume runs/mine
     goal-analyze train --preset vse_infty --as-toml > mine.toml
     """
@@ -187,16 +186,13 @@ def evaluate(
         File, Option("--ranks", metavar="FILE.json", help="Write the first 50 answers to every query, in order.")
     ] = None,
     eccv: Annotated[
-        bool,
-        Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images."),
+        bool, Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images.")
     ] = False,
     equal_captions: Annotated[
-        Text,
-        Option(help="What an equal caption of another image is: positives, masked or negatives; as in training."),
+        Text, Option(help="What an equal caption of another image is: positives, masked or negatives; as in training.")
     ] = None,
     judged: Annotated[
-        Files,
-        Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, …."),
+        Files, Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, ….")
     ] = None,
     judged_from: Annotated[
         float | None, Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
@@ -339,7 +335,8 @@ def retrieve(
         print_json(records)
         return
     typer.echo(shown(f"{among.capitalize()}s of {split} for {said}"))
-    print_table(tuple(records[0]), [one | {"right": "✓" if one["right"] else ""} for one in records], ("caption",))
+    rows = [row | {"right": "✓" * row["right"], "score": f"{row['score']:.2f}"} for row in records]
+    print_table(tuple(records[0]), rows, ("caption",))
     if found.rank:
         typer.echo(f"The first right {among} is at place {found.rank} of {found.among:,}")
     else:

@@ -43,8 +43,7 @@ ConfirmOption = Annotated[
     Option("--confirm", metavar="DIR/NAME", help="Compare on these data too, on which nothing is chosen; repeatable."),
 ]
 JobsOption = Annotated[
-    Number,
-    counted("--jobs", help="Runs at once, each on one thread; by default one, or as many as have room."),
+    Number, counted("--jobs", help="Runs at once, each on one thread; by default one, or as many as have room.")
 ]
 
 
@@ -53,8 +52,7 @@ class Base:
     """The options that say data, model and training of all runs of a study."""
 
     data: Annotated[
-        Texts,
-        Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's."),
+        Texts, Option(metavar="DIR/NAME", help="Search on these data; repeatable. By default on the experiment's.")
     ] = None
     file: ExperimentArgument = None
     preset: Annotated[Text, Option(help="An experiment of the package; bag_of_words by default.")] = None
@@ -258,8 +256,7 @@ def discover(
     finalists: Annotated[int, counted(help="How many of the best are compared over fresh seeds.")] = 3,
     seeds: Annotated[int, counted(help="Fresh seeds of the comparison.")] = 5,
     baselines: Annotated[
-        Texts,
-        Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN."),
+        Texts, Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN.")
     ] = None,
     confirm: ConfirmOption = None,
     output: Annotated[Path, written_to(metavar="FOLDER", help="The folder of the discovery.")] = Path("discovery"),
@@ -330,5 +327,5 @@ def status(
         print_json({**asdict(progress), "waiting": progress.waiting, "driven": driven})
         return
     typer.echo("\n".join([str(progress), *(f"  running: {name}" for name in progress.running)]))
-    driver = f"Driven by {progress.driver}"
-    typer.echo(driver if driven else "No process drives it; the same command goes on from there")
+    rests = "the same command goes on from there" if progress.done < progress.runs else "all is done"
+    typer.echo(f"Driven by {progress.driver}" if driven else f"No process drives it; {rests}")

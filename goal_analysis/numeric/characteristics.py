@@ -7,7 +7,6 @@ of a factor. A statement is proved, or it says that it was searched.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import lru_cache
 from itertools import pairwise, product
 
@@ -16,6 +15,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike
 
+from goal_analysis.declarations import Choice
 from goal_analysis.numeric.extremes import (
     Bounds,
     Point,
@@ -44,7 +44,7 @@ MANY = 4  # sign changes that are named, and stretches below zero
 LONGEST = 60  # letters of a formula that says where a weight is below zero
 
 
-class Growth(Enum):
+class Growth(Choice):
     """How a weight answers to hardness."""
 
     GROWS = "grows with hardness"
@@ -94,7 +94,7 @@ class Shape:
         return self.easiest if self.along == s_p else self.hardest
 
 
-class Effect(Enum):
+class Effect(Choice):
     """What w⁺ does to a positive, or w⁻ to a negative, over the plane of s_p and s_n."""
 
     RIGHT = "right"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import fill
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -16,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.canvas import fit, panels, wrap
 from goal_analysis.pictures.style import INK, PULL, PUSH, SMALL, style, weight_axis
 from goal_analysis.pictures.weight_figures import LETTERS, draw_surface, write_in
 from goal_analysis.pictures.weight_frames import reach, similarity_label, span_of, surface_frame
@@ -117,7 +115,7 @@ def draw_pairs(pairs: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -
         looks = {"s": 4, "linewidth": 0, "alpha": 0.5, "rasterized": True}
         ax.scatter(of_kind["s"], of_kind["weight"], color=colour, label=kind, **looks)
     weight_axis(ax, pairs["weight"], kinds, "weight in a batch")
-    ax.set_xlabel(fill(similarity_label("$s$", similarity, span_of(similarity, pairs["s"])), LETTERS))
+    ax.set_xlabel(wrap(similarity_label("$s$", similarity, span_of(similarity, pairs["s"])), LETTERS))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), markerscale=3, handletextpad=0.1, reverse=True)
     return ax
 

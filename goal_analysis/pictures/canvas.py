@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,13 @@ def fit(figure: Figure, title: str = "") -> Figure:
     figure.set_layout_engine("none")
     FigureCanvasBase(figure)
     return figure
+
+
+def wrap(text: str, letters: int) -> str:
+    """Lines of at most so many letters, broken at a space or after a separator of a name."""
+    lines = TextWrapper(letters, break_on_hyphens=False)
+    lines.wordsep_simple_re = re.compile(r"( +|(?<=[/@,:(]))")
+    return lines.fill(text)
 
 
 def _say_power(axis: Axis) -> None:

@@ -26,9 +26,10 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, inter
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.proof.evaluation import program
 
-PANEL, GAP, TOP, BOTTOM, LINE = 270, 84, 34, 60, 22
-"""Pixels: a panel's height, between panels one above the other, above and below all of them, and of a line of the
-legend."""
+PANEL, GAP, TOP, BOTTOM, LEFT = 270, 84, 34, 60, 56
+"""Pixels: a panel's height, between panels one above the other, and above, below and left of all of them."""
+WITH_BAR, WITHOUT = (300, 125, 90), (215, 45, 12)
+"""Pixels that a panel needs of a page's width, between panels, and to the right, with a bar of colours and without."""
 
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}  # Plotly's words for the dashes of lines
 
@@ -40,7 +41,7 @@ TICKS = 6  # how many epochs are written at an axis at most
 
 @dataclass(frozen=True)
 class Chart:
-    """What the page's script draws; ``live`` and what differs where the page is ``wide`` or ``narrow`` are in it."""
+    """What the page's script draws, with its ``live`` controls and the ``places`` of its panels, widest pages first."""
 
     name: str
     content: Markup
@@ -55,42 +56,41 @@ def row_of_panels(count: int) -> go.Figure:
     return figure.update_yaxes(fixedrange=True, zeroline=False)
 
 
-def chart(
-    name: str, figure: go.Figure, panels: Mapping[str, str], below: int = 0, live: Mapping[str, Any] | None = None
-) -> Chart:
+def chart(name: str, figure: go.Figure, panels: Mapping[str, str], live: Mapping[str, Any] | None = None) -> Chart:
     """A figure of `row_of_panels` for the page; the titles of the panels have the names of their colour axes, or ""."""
-    under = BOTTOM + below
     corner = {"x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 14}}
     axes = zip(panels, figure.select_xaxes(), figure.select_yaxes(), strict=True)
     figure.update_layout(
-        margin={"l": 56, "r": 90 if any(panels.values()) else 12, "t": TOP, "b": under},
+        margin={"l": LEFT, "r": (WITH_BAR if any(panels.values()) else WITHOUT)[2], "t": TOP, "b": BOTTOM},
+        modebar={"bgcolor": CLEAR, "color": style.FAINT, "activecolor": style.FAINT},
         font={"family": "system-ui, sans-serif"},
         annotations=[
             corner | {"text": title, "xref": f"{y.anchor} domain", "yref": f"{x.anchor} domain"} for title, x, y in axes
         ],
     )
     drawn = json.loads(figure.to_json(engine="json") or "")
-    height = TOP + PANEL + under
-    high = height + (len(panels) - 1) * (PANEL + GAP)
-    spec = {
-        "data": drawn["data"],
-        "layout": drawn["layout"],
-        "wide": {"height": height} | _placed(panels, 1, len(panels)),
-        "narrow": {"height": high} | _placed(panels, len(panels), 1),
-        "live": live,
-    }
-    return Chart(name, htmlsafe_json_dumps(spec, separators=(",", ":"), allow_nan=False), height)
+    places = [_placed(panels, columns) for columns in range(len(panels), 0, -1)]
+    spec = {"data": drawn["data"], "layout": drawn["layout"], "places": places, "live": live}
+    content = htmlsafe_json_dumps(spec, separators=(",", ":"), allow_nan=False)
+    return Chart(name, content, places[0]["layout"]["height"])
 
 
-def _placed(panels: Mapping[str, str], rows: int, columns: int) -> dict[str, Any]:
-    beside, gap = (0.17 if any(panels.values()) else 0.07), GAP / (rows * (PANEL + GAP) - GAP)
-    grid, placed = make_subplots(rows, columns, horizontal_spacing=beside, vertical_spacing=gap), {}
-    for bar, x, y in zip(panels.values(), grid.select_xaxes(), grid.select_yaxes(), strict=True):
+def _placed(panels: Mapping[str, str], columns: int) -> dict[str, Any]:
+    """The least width of a page that has so many panels in a row, and what its layout has then."""
+    rows = -(-len(panels) // columns)
+    high = rows * (PANEL + GAP) - GAP
+    need, between, right = WITH_BAR if any(panels.values()) else WITHOUT
+    beside = between / (columns * need - LEFT - right)
+    grid, placed = make_subplots(rows, columns, horizontal_spacing=beside, vertical_spacing=GAP / high), {}
+    for bar, x, y in zip(panels.values(), grid.select_xaxes(), grid.select_yaxes(), strict=False):
         placed |= {f"{axis.plotly_name}.domain": axis.domain for axis in (x, y)}
         if bar:
             of_bar = {"x": x.domain[1], "y": sum(y.domain) / 2, "len": y.domain[1] - y.domain[0]}
             placed |= {f"{bar}.colorbar.{name}": value for name, value in of_bar.items()}
-    return placed
+    return {
+        "least": columns * need * (columns > 1),
+        "layout": placed | {"height": TOP + high + BOTTOM, "margin.b": BOTTOM},
+    }
 
 
 def numbers(values: Sequence[float] | np.ndarray | pd.Series) -> list:
@@ -140,8 +140,7 @@ def training_chart(frame: pd.DataFrame) -> Chart | None:
     figure.update_xaxes(ticks | {"title": {"text": "epoch", "standoff": 4}})
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"}
     figure.update_layout(legend=legend, hovermode="x")
-    below = LINE * frame["objective"].nunique()
-    return chart("Retrieval on dev after every epoch", figure, dict.fromkeys(SHOWN.values(), ""), below=below)
+    return chart("Retrieval on dev after every epoch", figure, dict.fromkeys(SHOWN.values(), ""))
 
 
 COUNT, EVERY = 60, 6  # samples along a side, and of so many in a row one has an arrow

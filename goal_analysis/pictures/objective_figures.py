@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,7 +24,7 @@ from goal_analysis.pictures import cosine_frames as cosines
 from goal_analysis.pictures import weight_figures as on
 from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.batch import draw_pairs, draw_weight_distribution, made_up_pairs
-from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.canvas import fit, panels, wrap
 from goal_analysis.pictures.style import LABELS, Scale, style
 from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
@@ -145,10 +144,10 @@ def _beside(frame: pd.DataFrame, titles: Sequence[str], blocks: int = 0) -> Figu
     for place, (title, of_weights) in enumerate(zip(titles, surfaces, strict=True)):
         block, row = divmod(place, rows)
         beside = axes[row, sum(wide[:block]) : sum(wide[: block + 1])]
-        differing, last = title == titles[-1] and len(scales) > 1, row == rows - 1 or place == len(surfaces) - 1
+        differing, below = title == titles[-1] and len(scales) > 1, surfaces[place + 1 : (block + 1) * rows]
         colours = [
-            _draw_share(panel, ax, scales[differing], weights, last, ax is axes[row, 0])
-            for ax, (weights, panel) in zip(beside, of_weights.items(), strict=False)
+            _draw_share(panel, ax, scales[differing], weights, all(len(of) <= i for of in below), ax is axes[row, 0])
+            for i, (ax, (weights, panel)) in enumerate(zip(beside, of_weights.items(), strict=False))
         ]
         if place in with_bar:
             label = "difference\nof the shares" if differing else "share of the\nlargest weight"
@@ -186,4 +185,4 @@ def _draw_share(
 def _named(objective: Objective) -> str:
     name, values = field_of(objective).name, settings_of(objective)
     unsaid = [one for one in values.split(", ") if one.replace("\u00a0", "") not in name]
-    return "\n".join(textwrap.wrap(name, LETTERS) + textwrap.wrap(", ".join(unsaid), LETTERS))
+    return "\n".join(wrap(said, LETTERS) for said in (name, ", ".join(unsaid)) if said)

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from goal_analysis.files import write_whole
 from goal_analysis.numeric.student import mean_interval
 from goal_analysis.pictures import FILMS
-from goal_analysis.pictures.canvas import fit, panels
+from goal_analysis.pictures.canvas import fit, panels, wrap
 from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.pictures.style import (
     DASHES,
@@ -91,10 +91,10 @@ def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
 def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
     """A line an ``objective``, the best first: the ``value`` (dev RSUM) of every seed, the mean and its interval."""
     found = frame.groupby("objective", sort=False)["value"].agg(["mean", "size"]).sort_values("mean", ascending=False)
-    labels = {name: textwrap.fill(f"{name}\u00a0({size})", LETTERS) for name, size in found["size"].items()}
+    labels = {name: wrap(f"{name}\u00a0({size})", LETTERS) for name, size in found["size"].items()}
     seeds = frame.assign(name=frame["objective"].map(labels))
     of = {"x": "value", "y": "name", "order": list(labels.values()), "ax": ax}
-    sns.stripplot(seeds, color=FAINT, size=3, alpha=0.6, jitter=False, **of)
+    sns.stripplot(seeds, marker="|", edgecolor=INK, linewidth=0.7, size=9, jitter=False, **of)  # beside the interval
     looks: dict[str, Any] = {"linestyle": "none", "markersize": 4, "err_kws": {"linewidth": 2}}
     sns.pointplot(seeds, color=PULL, errorbar=mean_interval, **of, **looks)
     xlabel = "dev RSUM (of 600)\nmean over seeds, Student's 95 % interval"
@@ -141,7 +141,7 @@ def figures_of_logs(runs: Sequence[Records]) -> dict[str, Figure]:
     ranked = list(best.groupby("objective")["value"].mean().sort_values(ascending=False).index)
     if len(epochs):
         figures["retrieval"] = _curves(epochs, ("rsum", "i2t_r1", "t2i_r1"), "epoch", ranked, RETRIEVAL)
-        lines = max(len(textwrap.wrap(name, LETTERS)) for name in ranked)
+        lines = max(wrap(name, LETTERS).count("\n") + 1 for name in ranked)
         figure, [[ax]] = panels(1, 1, 3.6, 0.3 + (0.13 + 0.13 * lines) * len(ranked))
         draw_ranking(best, ax)
         figures["ranking"] = fit(figure, "The best epoch of every run")
@@ -177,7 +177,7 @@ def _quantiles(probes: pd.DataFrame) -> Figure:
     for place, name in enumerate(names):
         for quantity, ax in zip("sw", axes.flat[2 * place : 2 * place + 2], strict=True):
             draw_quantiles(probes[probes["objective"] == name], ax, quantity)
-        axes.flat[2 * place].set_title(textwrap.fill(name, 40))
+        axes.flat[2 * place].set_title(wrap(name, 40))
     _legend(figure, axes[0, 0], 6.0)
     return fit(figure, "What the pairs of a batch have and get, by the probe: median, and 10 % to 90 % as a band")
 
@@ -185,9 +185,8 @@ def _quantiles(probes: pd.DataFrame) -> Figure:
 def _legend(figure: Figure, ax: Axes, width: float) -> None:
     handles, labels = ax.get_legend_handles_labels()
     longest = max(map(len, labels))
-    figure.legend(
-        handles, [textwrap.fill(label, 90) for label in labels], ncols=max(1, int(width / (0.6 + 0.07 * longest)))
-    )
+    columns = max(1, int(width / (0.6 + 0.07 * longest)))
+    figure.legend(handles, [wrap(label, 90) for label in labels], ncols=columns)
 
 
 @style()

@@ -15,12 +15,14 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.font_manager import fontManager
 from numpy.typing import ArrayLike
 
 INK, FAINT, CALM = "#222222", "#8c8c8c", "#f2f2f2"  # of text and axes, of what stands back, and of an even ground
 PULL, PUSH = "#0072B2", "#D55E00"  # of what concerns positives, and of what concerns negatives
 RIGHT, WRONG = "#009E73", "#B3B3B3"  # of a retrieved item that matches, and of one that does not
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A87A00", "#7A7A7A")
+FAMILIES = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei")  # for CJK
 DASHES = ("-", "--", ":", "-.")  # of lines beside each other, where the colours do not suffice
 SEQUENTIAL, DIVERGING = "YlGnBu", "PuOr"  # colour maps of what is never negative, and of what has two signs
 LABELS = {"T": "T", "P_p": "P^+", "P_n": "P^-", "w_p": "w^+", "w_n": "w^-"}  # in LaTeX
@@ -45,6 +47,7 @@ _SETTINGS: dict[str, Any] = {
     **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
     **dict.fromkeys(("font.size", "legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     **dict.fromkeys(("axes.labelsize", "axes.titlesize"), 9),
+    "font.family": ["DejaVu Sans", *({font.name for font in fontManager.ttflist} & {*FAMILIES})],
     **dict.fromkeys(("figure.dpi", "savefig.dpi"), 150),
     "axes.formatter.useoffset": False,
     "axes.prop_cycle": cycler(color=COLOURS),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 
 from goal_analysis.pictures import weight_frames as frames
+from goal_analysis.pictures.canvas import wrap
 from goal_analysis.pictures.style import CALM, DASHES, FAINT, INK, LABELS, PULL, PUSH, RIGHT, Scale, scale_of, top_of
 from goal_analysis.symbolic.language.similarity import COSINE, DOT, Similarity
 
 LETTERS = 26  # of a label in a line, which is then no longer than a panel: older matplotlib keeps no room for more
+SAME = 5e-3  # curves that differ by less of their largest are told apart by nobody
 EVERY = 8  # of so many samples in a row of a flow one has an arrow
 
 
@@ -27,7 +28,7 @@ def similarity_axes(
 ) -> Axes:
     """Make ``ax`` the square of (s_p, s_n) in a span, by default the similarity's, labelled."""
     span = span or frames.span_of(similarity)
-    labels = [fill(frames.similarity_label(symbol, similarity, span) + of, LETTERS) for symbol in ("$s_p$", "$s_n$")]
+    labels = [wrap(frames.similarity_label(symbol, similarity, span) + of, LETTERS) for symbol in ("$s_p$", "$s_n$")]
     ax.set(xlim=span, ylim=span, aspect="equal", xlabel=labels[0], ylabel=labels[1])
     if frames.is_bounded(similarity):
         ax.set(xticks=np.linspace(*span, 5), yticks=np.linspace(*span, 5))
@@ -51,7 +52,7 @@ def draw_colours(frame: pd.DataFrame, column: str, ax: Axes, scale: Scale) -> Sc
 def draw_colourbar(colours: ScalarMappable, ax: Axes, scale: Scale, label: str) -> None:
     """The scale beside ``ax``, as tall as that, with its note after the label."""
     if scale.note:
-        label += (" " if len(label + scale.note) < LETTERS else "\n") + fill(f"({scale.note})", LETTERS)
+        label += (" " if len(label + scale.note) < LETTERS else "\n") + wrap(f"({scale.note})", LETTERS)
     bar = ax.figure.colorbar(colours, cax=ax.inset_axes((1.04, 0, 0.05, 1)), extend=scale.extend, label=label)
     bar.outline.set_visible(False)
     if scale.kind == "symlog":
@@ -125,20 +126,10 @@ def write_in(ax: Axes, words: str) -> Axes:
 def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = COSINE) -> Axes:
     """The curves of a `goal_analysis.pictures.weight_frames.pair_frame`; a dotted line joins the ends of a jump."""
     held_at = sorted(frame["held"].dropna().unique())
-    for (name, held), curve in frame.groupby(["weight", "held"], sort=False, dropna=False):
-        name, held = str(name), float(str(held))
-        dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name[-1] == "n")]  # curves may coincide
-        other = "s_n" if name[-1] == "p" else "s_p"
-        label = f"${LABELS[name]}" + (f"$ at ${other} = {held:g}$" if np.isfinite(held) else f"(s_{name[-1]})$")
-        if said := one_number(curve["value"]):
-            label += f" $= {said}$"
-        colour = PULL if name.endswith("p") else PUSH
-        pieces = [piece for _, piece in curve.groupby("piece")]
-        for i, piece in enumerate(pieces):
-            ax.plot(piece["s"], piece["value"], color=colour, linestyle=dash, label=label if i == 0 else None)
-        for left, right in pairwise(pieces):
-            ends = left.iloc[-1], right.iloc[0]
-            ax.plot([e["s"] for e in ends], [e["value"] for e in ends], color=colour, linestyle=":", linewidth=0.8)
+    for name, of in ((str(name), of) for name, of in frame.groupby("weight", sort=False)):
+        at = {f"{held:g}": curve for held, curve in of.groupby("held", sort=False, dropna=False)}
+        for helds, curve in frames.once(at, apart=SAME).items():
+            _draw_pair_weight(curve, ax, name, helds, held_at)
     ax.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
     top, clipped = top_of(frame["value"])
     if clipped:
@@ -146,9 +137,23 @@ def draw_pair_weights(frame: pd.DataFrame, ax: Axes, similarity: Similarity = CO
     label = f"weight (clipped at {top:.2g})" if clipped else "weight"
     span, sides = frames.span_of(similarity), frame["weight"].str[-1].unique()
     symbol = f"$s_{sides[0]}$" if len(sides) == 1 else "$s$"
-    ax.set(xlim=span, xlabel=fill(frames.similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
+    ax.set(xlim=span, xlabel=wrap(frames.similarity_label(symbol, similarity, span), LETTERS), ylabel=label)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides), handlelength=1.6, columnspacing=1.2)
     return ax
+
+
+def _draw_pair_weight(curve: pd.DataFrame, ax: Axes, name: str, helds: Sequence[str], held_at: list[float]) -> None:
+    held, other = curve["held"].iloc[0], "s_n" if name[-1] == "p" else "s_p"
+    dash = DASHES[held_at.index(held) if np.isfinite(held) else int(name[-1] == "n")]  # curves may coincide
+    at = f"$ at ${other} =$ {', '.join(helds)}" if np.isfinite(held) else f"(s_{name[-1]})$"
+    said = one_number(curve["value"])
+    label = f"${LABELS[name]}{at}" + f" $= {said}$" * bool(said)
+    colour = PULL if name.endswith("p") else PUSH
+    pieces = [piece for _, piece in curve.groupby("piece")]
+    for i, piece in enumerate(pieces):
+        ax.plot(piece["s"], piece["value"], color=colour, linestyle=dash, label=label if i == 0 else None)
+    for ends in ((left.iloc[-1], right.iloc[0]) for left, right in pairwise(pieces)):
+        ax.plot([e["s"] for e in ends], [e["value"] for e in ends], color=colour, linestyle=":", linewidth=0.8)
 
 
 def draw_surface(

@@ -158,12 +158,15 @@ def pair_frame(objective: Objective, weights: Sequence[str] = (), count: int = C
     return pd.concat(parts, ignore_index=True).replace(NOT_FINITE, np.nan)
 
 
-def once(frames: Mapping[str, pd.DataFrame], column: str = "value") -> dict[tuple[str, ...], pd.DataFrame]:
-    """The frames that differ in a column by more than rounding, each with the names of all that are equal to it."""
+def once(
+    frames: Mapping[str, pd.DataFrame], column: str = "value", apart: float = 1e-6
+) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The frames that differ in a column by that share of its largest, each with the names of all that equal it."""
     found: dict[tuple[str, ...], pd.DataFrame] = {}
     for name, frame in frames.items():
-        size = 1e-6 * frame[column].abs().max()
-        same = (n for n, f in found.items() if np.allclose(f[column], frame[column], rtol=0, atol=size, equal_nan=True))
+        size = apart * frame[column].abs().max()
+        alike = {n: f[column] for n, f in found.items() if len(f) == len(frame)}
+        same = (n for n, f in alike.items() if np.allclose(f, frame[column], rtol=0, atol=size, equal_nan=True))
         before = next(same, ())
         found[(*before, name)] = found.pop(before, frame)
     return found

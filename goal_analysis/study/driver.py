@@ -61,7 +61,7 @@ class Progress:
         failed = f"{self.failed} failed, " if self.failed else ""
         said = f"{self.done} of {self.runs} runs done, {failed}{len(self.running)} running, {self.waiting} waiting"
         best = f"; best so far {self.rsum:.1f}, {self.best}" if self.best else ""
-        if self.minutes is None:
+        if self.minutes is None or self.done == self.runs:
             return said + best
         rest = f"{self.minutes:.0f} min" if self.minutes < 120 else f"{self.minutes / 60:.1f} h"
         return f"{said}{best}; about {rest} left"

@@ -138,9 +138,9 @@ def _item(one: Shown, image: bool) -> str | np.ndarray:
 
 
 def near_miss(words: str, right: str, lead: float) -> str:
-    """What is said of a wrong one before the right one: by how much, and how many of its words it shares."""
+    """What is said of a wrong one before the right one: by how much, and with how many of the other's words."""
     its_own, wanted = ({word.strip(".,").lower() for word in text.split()} for text in (words, right))
-    return f"{lead:.2f} above the right one, {len(its_own & wanted)} of whose {len(wanted)} words it has"
+    return f"{lead:.2f} above the right one, with {len(its_own & wanted)} of its {len(wanted)} words"
 
 
 def pixels(split: Split, row: int) -> np.ndarray | None:

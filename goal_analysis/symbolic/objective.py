@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import expect_kind, named, naming, number_of, one_of
+from goal_analysis.declarations import Choice, expect_kind, named, naming, number_of, one_of
 from goal_analysis.symbolic.language.aggregators import Aggregator, Pool, Side
 from goal_analysis.symbolic.language.display import Displayed
 from goal_analysis.symbolic.language.hyperparameter import RESERVED, Hyperparameter, resolve
@@ -47,7 +46,7 @@ TEXT = frozenset("/@:(*+-<>")
 """What a name has that is no identifier but the text of a recombination or a formula."""
 
 
-class Anchors(Enum):
+class Anchors(Choice):
     """Which axis of the score matrix S (images × texts, or embeddings × class proxies) is the query."""
 
     ROWS = "rows"
@@ -55,7 +54,7 @@ class Anchors(Enum):
     BOTH = "rows and columns"
 
 
-class Reduction(Enum):
+class Reduction(Choice):
     """How the values of a term become the loss of a batch: one an anchor, pair or triplet, where Φ is applied."""
 
     SUM = "sum"

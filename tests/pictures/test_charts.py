@@ -115,11 +115,15 @@ def test_weights_that_are_nothing_are_drawn():
 
 def test_panels_do_not_overlap(field):
     drawn = spec(field)
-    for way, axis in (("wide", "xaxis"), ("narrow", "yaxis")):
-        spans = sorted(drawn[way][f"{axis}{number}.domain"] for number in ("", 2, 3))
+    widest, *_, narrowest = [place["layout"] for place in drawn["places"]]
+    for layout, axis in ((widest, "xaxis"), (narrowest, "yaxis")):
+        spans = sorted(layout[f"{axis}{number}.domain"] for number in ("", 2, 3))
         assert spans[0][0] >= 0
         assert spans[-1][1] == pytest.approx(1)
         assert all(before[1] < after[0] for before, after in pairwise(spans))
+    least = [place["least"] for place in drawn["places"]]
+    assert least == sorted(least, reverse=True)
+    assert least[-1] == 0, "every page has a place for the panels"
 
 
 def test_a_line_has_one_colour_and_a_band_over_seeds():

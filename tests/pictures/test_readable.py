@@ -1,11 +1,13 @@
 """Every picture can be read: no text is cut or lies on another, no panel is empty or says what another says."""
 
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from goal_analysis.pictures import KINDS
@@ -20,7 +22,7 @@ from goal_analysis.pictures.canvas import fit, panels
 from goal_analysis.pictures.objective_figures import comparison_figure, difference_figure, figures
 from goal_analysis.pictures.run_figures import draw_recall, figures_of_logs, gallery_figure
 from goal_analysis.pictures.run_frames import Records
-from goal_analysis.pictures.style import style
+from goal_analysis.pictures.style import FAMILIES, style
 from goal_analysis.symbolic.analysis.decomposition import decompose
 from goal_analysis.symbolic.parsing.declaration import loss_from_mapping
 
@@ -89,6 +91,20 @@ def faults(figure):
         for legend, own in boxes.values():
             if text not in own and box.shrunk(0.9, 0.7).overlaps(legend):
                 found.append(f"overlap: {text.get_text()} and a legend")
+    for ax in axes:
+        named = [line for line in ax.lines if not str(line.get_label()).startswith("_") and np.size(line.get_xdata())]
+        for one, other in combinations(named, 2):
+            a, b = (np.asarray(line.get_xydata(), dtype=float) for line in (one, other))
+            if (
+                one.get_color() == other.get_color()
+                and a.shape == b.shape
+                and np.allclose(a, b, atol=1e-3 * np.nanmax(np.abs(a)))
+            ):
+                found.append(f"one line twice: {one.get_label()} and {other.get_label()}")
+    for text in texts:
+        for line, following in pairwise(text.get_text().splitlines()):
+            if line[-1:].isalnum() and f"{line.split()[-1]}{following.split()[0]}" in LONG:
+                found.append(f"broken in a word: {text.get_text()}")
     lines = [ax for ax in axes if ax.lines and not ax.collections]
     flat = [ax for ax in lines if all(np.ptp(line.get_ydata()) < 1e-9 for line in ax.lines)]
     if len(flat) > 1:
@@ -113,7 +129,8 @@ def extremes(taken_apart, composed):
         for name, formula in formulas.items()
     }
     sharp = decompose(taken_apart("multi_similarity").loss.with_settings({"alpha": 0.001, "beta": 200}))
-    return of_losses | declared | {"relative": composed("nca/relative_sigmoid"), "sharp": sharp}
+    long = decompose(replace(taken_apart("multi_similarity").loss, name=LONG))
+    return of_losses | declared | {"relative": composed("nca/relative_sigmoid"), "sharp": sharp, "long": long}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,12 +142,12 @@ def test_pictures_of_an_objective(kind, extremes):
         assert faults(figure) == [], name
 
 
-@pytest.mark.parametrize("count", [1, 2, 6])
+@pytest.mark.parametrize("count", [1, 2, 6, 11])
 def test_objectives_beside_each_other(count, extremes):
     assert faults(comparison_figure(list(extremes.values())[:count])) == []
 
 
-@pytest.mark.parametrize("names", [("proxy_nca", "dpo"), ("circle", "arc_face")])
+@pytest.mark.parametrize("names", [("proxy_nca", "dpo"), ("circle", "arc_face"), ("long", "circle")])
 def test_two_objectives_and_their_difference(names, extremes):
     assert faults(difference_figure(*(extremes[name] for name in names))) == []
 
@@ -142,12 +159,16 @@ def logs(objectives, seeds, epochs):
         for seed in range(seeds):
             records = []
             for epoch in range(1, epochs + 1):
-                values = {"rsum": 30.0 * epoch + place + seed, "i2t_r1": 5.0 * epoch + place, "t2i_r1": 4.0 * epoch}
+                values = {
+                    "rsum": 30.0 * epoch + place + seed,
+                    "i2t_r1": 5.0 * epoch + place,
+                    "t2i_r1": 4.0 * epoch + place,
+                }
                 records.append({"kind": "epoch", "step": epoch, "epoch": epoch, **values})
                 of = {f"s_{side}_q{level}": level / 200 for side in "pn" for level in (10, 50, 90)}
                 of |= {f"w_p_q{level}": level / 100 for level in (10, 50, 90)}
                 of |= {f"w_n_q{level}": level / 1e5 for level in (10, 50, 90)}
-                of |= {"active_share": 1.0, "push_share": 0.5, "effective_negatives": 90.0 - epoch}
+                of |= {"active_share": 1.0, "push_share": 0.5, "effective_negatives": 90.0 + place - epoch}
                 records.append({"kind": "probe", "step": epoch, **of})
             found.append(Records(f"{LONG[: 30 + 3 * place]}{place}", seed, records))
     return found
@@ -176,6 +197,17 @@ def test_pictures_of_a_model(pairs, taken_apart):
     rows = [(0, 0, "word " * 30, False, np.nan), (0, 1, np.zeros((4, 4, 3)), True, 0.9)]
     gallery = gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"]))
     assert faults(gallery) == []
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_captions_in_chinese_are_drawn_where_a_font_has_them():
+    if not {font.name for font in fontManager.ttflist} & {*FAMILIES}:
+        pytest.skip("no such font is installed")
+    rows = [(0, 0, "一只狗在雪地里", False, np.nan), (0, 1, "犬が走っている", True, 0.9)]
+    frame = pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"])
+    assert faults(gallery_figure(frame)) == []
+    with pytest.raises(UserWarning, match="Glyph"):  # the negative control: a glyph that no font has
+        faults(gallery_figure(frame.assign(item="\U0010fffd")))
 
 
 def test_what_is_right_at_once_is_drawn_to_the_end():
@@ -230,13 +262,20 @@ def broken(how):
         elif how == "legend":
             axes[0, 0].plot([1, 2], [1e9, 2e9], label="a line")
             axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1))
+        elif how == "twice":
+            axes[0, 0].plot([1, 2], label="one", color="black")
+            axes[0, 0].plot([1, 2.0001], label="another", color="black", linestyle="--")
+        elif how == "broken":
+            axes[0, 0].set_title(f"{LONG[:8]}\n{LONG[8:30]}")
         elif how == "flat":
             axes[0, 0].lines[0].set_ydata([1, 1])
             axes[0, 1].lines[0].set_ydata([0, 0])
         return figure
 
 
-@pytest.mark.parametrize("how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend"])
+@pytest.mark.parametrize(
+    "how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend", "twice", "broken"]
+)
 def test_what_cannot_be_read_is_found(how):
     said = "empty" if how == "unseen" else how
     assert any(said in fault for fault in faults(broken(how)))

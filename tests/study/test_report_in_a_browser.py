@@ -183,6 +183,65 @@ def test_no_table_scrolls_on_a_desk(drawn, width: int) -> None:
     drawn.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+READ = """
+    const shared = (a, b, from, to) => Math.min(a[to], b[to]) - Math.max(a[from], b[from]);
+    const found = [];
+    for (const chart of document.querySelectorAll(".chart")) {
+        const texts = [...chart.querySelectorAll("text")].filter((one) => one.textContent.trim());
+        const boxes = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
+        for (const [i, [one, a]] of boxes.entries())
+            for (const [other, b] of boxes.slice(i + 1))
+                if (shared(a, b, "left", "right") > 2 && shared(a, b, "top", "bottom") > 3) found.push([one, other]);
+    }
+    return found;
+"""
+"""Texts of charts that lie on one another."""
+
+
+def settled(browser, width: str) -> None:
+    """Wait until all charts are that wide, and as high as the drawing in them."""
+    script = f"""
+        return charts.every((one) => one._fullLayout.width === {width}
+            && one.querySelector(".main-svg").clientHeight === one._fullLayout.height)
+    """
+    WebDriverWait(browser, PATIENCE).until(lambda browser: browser.execute_script(script))
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+
+
+@pytest.mark.parametrize("width", [400, 700, 800, 940, 1280, 1920])
+def test_no_text_of_a_chart_lies_on_another(drawn, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    drawn.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    settled(drawn, "one.parentElement.clientWidth")
+    assert drawn.execute_script(READ) == []
+    drawn.execute_script("dispatchEvent(new Event('beforeprint'))")
+    settled(drawn, "PAPER")
+    assert drawn.execute_script(READ) == []
+    drawn.execute_script("dispatchEvent(new Event('afterprint'))")
+    drawn.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_texts_that_lie_on_one_another_are_noticed(drawn) -> None:
+    drawn.execute_script("arrange(charts.at(-1), 310)")
+    drawn.execute_script("Plotly.relayout(charts.at(-1), { ...charts.at(-1).spec.places[0].layout, width: 400 })")
+    assert drawn.execute_script(READ) != []
+    drawn.execute_script("arrange(charts.at(-1))")
+
+
+def test_the_legend_stands_below_its_curves(drawn) -> None:
+    """Between the words below the lowest panel and the legend is less than two lines."""
+    room = """
+        const titles = [...document.querySelector(".chart").querySelectorAll("[class^=x][class$=title]")];
+        const bottom = Math.max(...titles.map((one) => one.getBoundingClientRect().bottom));
+        return document.querySelector(".chart .legend").getBoundingClientRect().top - bottom;
+    """
+    for width in (400, 1280):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        drawn.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        WebDriverWait(drawn, PATIENCE).until(lambda browser: 0 <= browser.execute_script(room) < 40)
+    drawn.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_printing_opens_what_is_closed(drawn) -> None:
     count = "return document.querySelectorAll('details:not([open])').length"
     closed = drawn.execute_script(count)

@@ -10,13 +10,14 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
+
+from goal_analysis.declarations import Choice
 
 LossFunction = Callable[..., Any]
 
@@ -25,7 +26,7 @@ class UnmeasurableLoss(ValueError):
     """A callable is no loss of one of the accepted kinds."""
 
 
-class Inputs(Enum):
+class Inputs(Choice):
     """What a loss takes, in this order."""
 
     ONE_SET = "(embeddings, labels)"

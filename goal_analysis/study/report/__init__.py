@@ -32,7 +32,7 @@ from goal_analysis.pictures.run_frames import log_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.gallery import Gallery, LoadData, Shown, gallery, pixels
-from goal_analysis.study.report.objectives import Laid, ObjectiveOf, cells, objective_sections
+from goal_analysis.study.report.objectives import Laid, ObjectiveOf, breakable, cells, objective_sections
 from goal_analysis.study.report.runs import MEASURES, Group, compared_groups, gather_runs
 from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import RetrievalData, Split, spread
@@ -225,18 +225,14 @@ def written(template: str, **values: Any) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"said": said, "declared": _declared, "cells": cells}
+    environment.filters |= {"said": said, "declared": _declared, "cells": cells, "breakable": breakable}
     (hashed, plotly), script = _plotly(), _template("weights.js") + _template("page.js")
     policy = (
         f"default-src 'none'; script-src {hashed} {_hash(script)}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return environment.get_template(template).render(
-        plotly=plotly,
-        script=Markup(script),
-        policy=policy,
-        style=Markup(_template("page.css")),
-        **values,
+        plotly=plotly, script=Markup(script), policy=policy, style=Markup(_template("page.css")), **values
     )
 
 

@@ -88,9 +88,13 @@ def _line(text: str, settings: Sequence[str]) -> dict[str, Any]:
 
 def mathml(formula: sp.Expr | str) -> Markup:
     """A formula, or LaTeX, as MathML, which browsers typeset themselves."""
-    converted = convert(formula if isinstance(formula, str) else latex(formula))
-    # Browsers leave out every mathvariant but one, and 0.5·1[x > 0] would read as 0.51.
-    return Markup(converted.replace('<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>"))
+    text = formula if isinstance(formula, str) else latex(formula)
+    return Markup(convert(text.replace(r"\mathbf{1}", r"\;𝟏")))  # browsers have no bold, and 0.5·1[x > 0] has no 0.51
+
+
+def breakable(name: str) -> Markup:
+    """A long name, which a narrow page breaks after a separator rather than within a word."""
+    return Markup(re.sub(r"(?<=[/@,;:=])", "<wbr>", escape(name)))
 
 
 def cells(row: Row) -> tuple[Markup, Markup]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from enum import Enum
 from functools import cache, partial, reduce
 from math import isfinite
 from numbers import Real
@@ -15,11 +14,11 @@ from typing import Any
 
 import sympy as sp
 
-from goal_analysis.declarations import expect_kind
+from goal_analysis.declarations import Choice, expect_kind
 from goal_analysis.symbolic.language.primitives import detach, hinge, logsumexp, maximum, minimum, step
 
 
-class Pool(Enum):
+class Pool(Choice):
     """Which pairs of an anchor a side gathers."""
 
     OWN = "own"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any
 
 import sympy as sp
 
+from goal_analysis.declarations import Choice
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 
 
@@ -65,7 +65,7 @@ READ = (s_p, s_n, other_positive, other_negative, least_positive)
 """What contributions and memberships of relative similarities read, in this order."""
 
 
-class Counting(Enum):
+class Counting(Choice):
     """Which members a mean divides by."""
 
     ALL = "all members"

@@ -127,13 +127,7 @@ def beside(path: Path, file: str | Path) -> Path:
 
 
 def _split(
-    name: str,
-    by_image: Sequence[Sequence[Row]],
-    layout: str,
-    size: int,
-    skip_bad: bool,
-    decode: bool,
-    longest: Limit,
+    name: str, by_image: Sequence[Sequence[Row]], layout: str, size: int, skip_bad: bool, decode: bool, longest: Limit
 ) -> Split:
     rows, firsts = [row for found in by_image for row in found], [found[0] for found in by_image]
     where, faults = tuple(row.where for row in firsts), {}

@@ -3,10 +3,13 @@
 const PAPER = 680; // pixels that fit between the margins of A4 and of Letter
 const charts = [];
 
-function arrange(chart, paper) {
+/** Panels beside each other as the width allows, and below them as much room as the legend takes. */
+async function arrange(chart, paper) {
   const width = paper || chart.parentElement.clientWidth;
-  const { wide, narrow } = chart.spec;
-  return Plotly.relayout(chart, { ...(width < PAPER ? narrow : wide), width });
+  const { layout } = chart.spec.places.find(({ least }) => least <= width);
+  await Plotly.relayout(chart, { ...layout, width });
+  const legend = chart.querySelector(".legend"), below = legend ? Math.ceil(legend.getBoundingClientRect().height) : 0;
+  if (below) await Plotly.relayout(chart, { height: layout.height + below, "margin.b": layout["margin.b"] + below });
 }
 
 async function loadPlotly() {

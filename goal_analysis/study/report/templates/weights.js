@@ -181,7 +181,7 @@ function surfaces(spec, settings) {
       [`${axis}.colorscale`]: colours[scales[scale.low < 0 ? 1 : 0]],
       [`${axis}.colorbar.tickvals`]: marks && marks.map(scale.even),
       [`${axis}.colorbar.ticktext`]: marks && marks.map((x) => String(Number(x.toPrecision(6)))),
-      [`${axis}.colorbar.title.text`]: scale.note,
+      [`${axis}.colorbar.title.text`]: scale.note.replace(", clipped beyond", ",<br>clipped beyond"),
     });
   });
   if (names.includes("potential")) {

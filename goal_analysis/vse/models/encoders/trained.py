@@ -259,13 +259,7 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self,
-        tokenizer: Tokenizer,
-        *,
-        dim: int = 512,
-        words: int = 300,
-        dropout: Share = 0.0,
-        forget: Share = 0.0,
+        self, tokenizer: Tokenizer, *, dim: int = 512, words: int = 300, dropout: Share = 0.0, forget: Share = 0.0
     ) -> None:
         super().__init__()
         self.dim = dim

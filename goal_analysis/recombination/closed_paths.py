@@ -21,7 +21,7 @@ from goal_analysis.symbolic.language.similarity import DOT
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import Witness
 
-MANY, FEW = 2503, (24, 251)  # points of one side of a rectangle; few where every one is a call of its own
+MANY, FEW = 2503, 25  # points of one side of a rectangle; few where every one is a call of its own
 RANDOM = 16  # rectangles that are tried where nothing is known of a selection
 OTHERS = 8  # scores beside a witness's that are no members
 STEP = 1e-5  # of a derivative by embeddings
@@ -57,6 +57,9 @@ def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side
     def weights(s: Tensor) -> Tensor:
         return weight_matrix(functions, s, matches.positives, matches.negatives)
 
+    def one_by_one(of: Tensor) -> Tensor:
+        return torch.stack([weights(s) for s in of])
+
     def work(nodes: int, of: Callable[[Tensor], Tensor]) -> tuple[float, float]:
         share, total, error = (torch.arange(nodes, dtype=start.dtype) + 0.5) / nodes, 0.0, 0.0
         for (i, j, by), (k, n, across), beside, sign in (
@@ -76,10 +79,9 @@ def _certain_work(objective: Objective, start: Tensor, first: Side, second: Side
     try:
         found, error = work(MANY, torch.vmap(weights))
     except Exception:  # a selection of somebody's own may be none that torch can map
-        for nodes in FEW:
-            found, error = work(nodes, lambda s: torch.stack([weights(one) for one in s]))
-            if abs(found) <= error / 10:
-                return None
+        found, error = work(FEW, one_by_one)
+        if abs(found) > error / 10:
+            found, error = work(10 * FEW, one_by_one)
     return found if abs(found) > max(error, 1e-9) else None
 
 

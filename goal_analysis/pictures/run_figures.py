@@ -236,6 +236,7 @@ def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str
         raise ValueError(f"{path}: got no program ffmpeg, which writes mp4, but expected it, or the ending .gif")
     if cloud.empty:
         raise ValueError(f"{title}: got a run without probes but expected one with training.probe_steps above 0")
+    title += "\nthe box holds the middle eight tenths of the similarities, the dot is at their medians"
     similarity = field_of(objective).similarity
     span = span_of(similarity, cloud.melt()["value"])
     found = once({weight: surface_frame(objective, weight, SAMPLES, span) for weight in ("w_p", "w_n")})
@@ -249,7 +250,7 @@ def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str
         now = axes[-1].axvline(cloud.index[0], color=INK, linewidth=0.8)
         said = fit(figure, f"{title}\nstep {cloud.index[-1]} of {cloud.index[-1]}").texts[-1]
 
-        def draw(place: int) -> list[Any]:
+        def draw(place: int) -> None:
             at = cloud.iloc[place]
             said.set_text(f"{title}\nstep {cloud.index[place]} of {cloud.index[-1]}")
             now.set_xdata([cloud.index[place]] * 2)
@@ -258,7 +259,6 @@ def draw_film(objective: Objective, probes: pd.DataFrame, path: Path, title: str
                 box.set(width=at["s_p_q90"] - at["s_p_q10"], height=at["s_n_q90"] - at["s_n_q10"])
                 trail.set_data(cloud["s_p_q50"].iloc[: place + 1], cloud["s_n_q50"].iloc[: place + 1])
                 median.set_data([at["s_p_q50"]], [at["s_n_q50"]])
-            return []
 
         film = FuncAnimation(figure, draw, frames=len(cloud), cache_frame_data=False)  # pyright: ignore[reportArgumentType]
         even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]  # sides that its format can have

@@ -28,7 +28,7 @@ Field = Callable[[Array], Array]
 
 
 def on_scores(formulas: Formulas, positives: int, negatives: int, anchors: int = 1) -> Field:
-    """W of as many anchors, each with its scores; the mean is over those that have a pair."""
+    """W of as many anchors, each with its scores; the mean of a term is over those that have a pair in it."""
     size = positives + negatives
 
     def of(points: Array) -> Array:
@@ -38,8 +38,8 @@ def on_scores(formulas: Formulas, positives: int, negatives: int, anchors: int =
             w, has = weights(formulas, s[:positives], s[positives:])
             found.append(w)
             present.append(has)
-        count = np.maximum(np.sum(present, 0), 1) if formulas.mean else 1
-        return np.concatenate(found) / count
+        count = np.maximum(np.sum(present, 0), 1)[:, None] if formulas.mean else 1
+        return (np.concatenate(found, 1) / count).sum(0)
 
     return of
 
@@ -101,7 +101,7 @@ def on_embeddings(formulas: Formulas, positives: int, negatives: int, dim: int) 
         vectors = _unit(raw) if on_sphere else raw
         x, y = vectors[:1], vectors[1:]
         s = SIMILARITIES[formulas.similarity](x, y)
-        w, _ = weights(formulas, s[:positives], s[positives:])
+        w = weights(formulas, s[:positives], s[positives:])[0].sum(0)
         moved = np.concatenate(_along(direction, w, x, y))
         if on_sphere:  # the form on the sphere, pulled back along x ↦ x/‖x‖
             moved = _across(moved, raw) / _length(raw)

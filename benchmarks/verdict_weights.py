@@ -276,20 +276,15 @@ def _aggregate(side: Side, values: Array, keep: Array, settings: dict[str, float
 
 
 def weights(formulas: Formulas, positives: Array, negatives: Array) -> tuple[Array, Array]:
-    """∂L/∂S, or what takes its place, of anchors with these similarities, and which anchor has a pair.
+    """∂L/∂S of every term, or what takes its place, of anchors with these similarities, and which has a pair in it.
 
     Args:
         formulas: of the objective.
         positives: shape ``(pairs, anchors)``.
         negatives: shape ``(pairs, anchors)``.
     """
-    total = np.zeros((len(positives) + len(negatives), positives.shape[1]))
-    present = np.zeros(positives.shape[1], dtype=bool)
-    for term in formulas.terms:
-        found, has = _of_term(formulas, term, positives, negatives)
-        total += found
-        present |= has
-    return total, present
+    found, present = zip(*(_of_term(formulas, term, positives, negatives) for term in formulas.terms), strict=True)
+    return np.stack(found), np.stack(present)
 
 
 def _slopes(side: Side, name: str, s: Array, settings: dict[str, float]) -> tuple[Array, Array]:

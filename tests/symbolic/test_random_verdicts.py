@@ -55,10 +55,25 @@ def test_the_oracle_has_the_weights_of_the_engine(kind: str) -> None:
         s = np.random.default_rng(place).uniform(case.formulas.low, case.formulas.high, (5, 30))
         positives = torch.tensor([True, True, False, False, False]).expand(30, -1)
         expected = alone.weight_matrix(torch.tensor(s.T.copy()), ga.Matches(positives, ~positives)).numpy().T
-        got, _ = weights.weights(case.formulas, s[:2], s[2:])
+        got = weights.weights(case.formulas, s[:2], s[2:])[0].sum(0)
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=str(case))
         tested += 1
     assert tested >= 2
+
+
+def test_the_mean_of_a_term_is_over_the_anchors_that_have_a_pair_in_it() -> None:
+    case = cases.case("catalog", 0, 225)
+    assert case.given == "lmnn@semi_hard"
+    assert case.formulas.mean
+    s = np.random.default_rng(0).uniform(case.formulas.low, case.formulas.high, (9, 30))
+    own = torch.eye(3, dtype=torch.bool).repeat_interleave(3, 1)
+    first = torch.tensor([True, False, False]).repeat(3)
+    objective = ga.objective(case.given, **case.keywords)
+    matches = ga.Matches(own & first, own & ~first)
+    expected = [objective.weight_matrix(torch.from_numpy(point.copy()).expand(3, -1), matches).sum(0) for point in s.T]
+    got = paths.on_scores(case.formulas, 1, 2, 3)(s)
+    np.testing.assert_allclose(got.T, torch.stack(expected).numpy(), atol=1e-12)
+    assert np.unique((got != 0).sum(0)).size > 1  # of some points a triplet is selected, of some none
 
 
 def test_who_says_yes_to_all_is_caught() -> None:

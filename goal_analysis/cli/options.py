@@ -26,6 +26,7 @@ from typer import Argument, Option
 import goal_analysis as ga
 from goal_analysis import declarations
 from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
+from goal_analysis.extras import unmet
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
 
@@ -133,7 +134,7 @@ def refusing(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:  # of which typer before 0.16 makes a 1
             raise typer.Exit(INTERRUPTED) from None
         except (ImportError, AttributeError) as problem:
-            if (said := declarations.unmet(problem)) is None:
+            if (said := unmet(problem)) is None:
                 raise
             refuse(said)
         except (ValueError, TypeError, OSError, MemoryError) as problem:

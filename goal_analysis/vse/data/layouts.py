@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.vse.data.pictures import arrow_columns, is_dataset
 from goal_analysis.vse.data.split import BadRow, DataError, is_text, read_bytes
 

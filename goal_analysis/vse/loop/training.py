@@ -15,7 +15,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from goal_analysis.declarations import import_extra, one_of
+from goal_analysis.declarations import one_of
+from goal_analysis.extras import import_extra
 from goal_analysis.numeric.caching import GradientCache
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.probe import statistics

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.files import whole_folder
 from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
 from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision, write_open_clip

@@ -19,7 +19,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 
 PADDING, UNKNOWN = 0, 1  # the numbers of no word at all, and of a word that the vocabulary has not
 

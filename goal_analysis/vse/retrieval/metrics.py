@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.vse.data.answers import Answers
 
 TILE = 512  # images whose scores with all captions are in memory at a time

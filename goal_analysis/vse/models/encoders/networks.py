@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils._pytree import tree_map
 from torch.utils.data import default_collate
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import load_checkpoint

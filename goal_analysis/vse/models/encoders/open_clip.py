@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import Projection, Tower
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from goal_analysis.declarations import import_extra
+from goal_analysis.extras import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share, all_there
 from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, from_checkpoint

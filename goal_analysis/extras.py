@@ -13,14 +13,14 @@ _REQUIREMENT = re.compile(r"""^([\w.-]+)(\S*); extra == ['"](?!dev|docs|test['"]
 
 def import_extra(module: str, where: str = "") -> Any:
     """Import a module that may be missing or old; a ValueError says what is expected, and how it is installed."""
-    found, problem = None, None
     try:
         found, said = import_module(module), _unmet(module)
     except ImportError as error:
         package = _PACKAGES.get(name := (error.name or module).partition(".")[0], name)
-        problem, said = error, unmet(error) or f"got no {package} but expected it: pip install {package}"
-    if said:
-        raise ValueError(f"{where or module}: {said}") from problem
+        said = unmet(error) or f"got no {package} but expected it: pip install {package}"
+        raise ValueError(f"{where or module}: {said}") from error
+    if said is not None:
+        raise ValueError(f"{where or module}: {said}")
     return found
 
 

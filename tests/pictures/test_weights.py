@@ -137,7 +137,7 @@ def test_a_surface_says_what_it_shows(ax, taken_apart):
     draw_surface(surface_frame(taken_apart("circle"), "T", count=40), ax, "T")
     assert ax.get_xlabel() == "$s_p$, cosine in [−1, 1]"
     assert ax.get_ylabel() == "$s_n$, cosine in [−1, 1]"
-    assert [bar.get_ylabel() for bar in ax.child_axes] == ["$T$\n(log scale, clipped below 0.026)"]
+    assert [bar.get_ylabel() for bar in ax.child_axes] == ["$T$\n(log scale, clipped below\n0.026)"]
     shown = ax.collections[0].get_array()
     assert np.isfinite(shown).all()
     assert len(ax.collections) > 2, "colours, contours, and the kink"

@@ -32,6 +32,7 @@ CLEAR, MOST = 10.0, 0.75
 """What is believed has CLEAR times the standard deviation of the noise, and is MOST of what turns."""
 
 LEAST = 1e-4  # a jump below this share of the largest weight is none
+ROUNDED = 1e-7  # share of noise of weights whose jumps are not held against their normal
 WIDTH = 1e-10  # to which a crossing is bisected
 BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
 DIRECTIONS = 3
@@ -163,12 +164,12 @@ def jumps(
     order = order[uneven[order] > least / 2]
     a, b = a[order], b[order]
     still, points, changes = _bisected(weights, a, b, least)
-    found = list(zip(points[still], changes[still], normalize(b - a)[still], strict=True))
-    tested = {round(i * (len(found) - 1) / (TESTED - 1)) for i in range(TESTED)}
-    return [
-        Jump(*jump, _tangential(weights, *jump, least, noise / size) if i in tested else math.nan)
-        for i, jump in enumerate(found)
-    ]
+    points, changes, along = (x[still] for x in (points, changes, normalize(b - a)))
+    leans, count = torch.full_like(points[:, 0], math.nan), len(points)
+    tested = sorted({round(i * (count - 1) / (TESTED - 1)) for i in range(TESTED)})
+    if count and noise / size <= ROUNDED:  # the crossing itself is only known to the rounding of the loss
+        leans[tested] = _tangential(weights, points[tested], changes[tested], along[tested], least)
+    return [Jump(*jump) for jump in zip(points, changes, along, leans.tolist(), strict=True)]
 
 
 def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,19 +186,20 @@ def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Ten
     return alive, (a + b) / 2, high - low
 
 
-def _tangential(weights: Weights, point: Tensor, change: Tensor, along: Tensor, least: float, rounding: float) -> float:
-    """How far the surface leans from the normal of the jump, as a sine; NaN where it is not found again beside."""
-    normal = normalize(change, dim=0)
-    if rounding > 1e-7:  # the crossing itself is only known to the rounding of the loss
-        return math.nan
+def _tangential(weights: Weights, points: Tensor, changes: Tensor, along: Tensor, least: float) -> Tensor:
+    """How far each surface leans from the normal of its jump, as a sine; NaN where it is not found again beside."""
+    normals, (count, width) = normalize(changes), points.shape
     generator = torch.Generator().manual_seed(0)
-    beside = torch.randn(DIRECTIONS, len(point), generator=generator, dtype=point.dtype)
-    moved = point + BESIDE * normalize(beside - (beside @ normal)[:, None] * normal)
-    reach = AROUND * BESIDE * along
-    again, crossings, changes = _bisected(weights, moved - reach, moved + reach, least)
-    again &= (changes - change).norm(dim=1) <= 0.1 * change.norm()
-    leans = ((crossings - moved)[again] @ along).abs() / BESIDE * max((normal @ along).abs().item(), 0.05)
-    return leans.max().item() * (len(point) - 1) ** 0.5 if len(leans) else math.nan
+    beside = torch.randn(DIRECTIONS, width, generator=generator, dtype=points.dtype)
+    across = normalize(beside - (normals @ beside.T)[..., None] * normals[:, None], dim=2)
+    moved, reach = points[:, None] + BESIDE * across, AROUND * BESIDE * along[:, None]
+    low, high = ((moved + end * reach).flatten(0, 1) for end in (-1, 1))
+    again, crossings, found = _bisected(weights, low, high, least)
+    again, crossings, found = (x.view(count, DIRECTIONS, *x.shape[1:]) for x in (again, crossings, found))
+    again &= (found - changes[:, None]).norm(dim=2) <= 0.1 * changes.norm(dim=1, keepdim=True)
+    leans = ((crossings - moved) * along[:, None]).sum(2).abs() / BESIDE
+    leans = leans * (normals * along).sum(1, keepdim=True).abs().clamp(min=0.05) * (width - 1) ** 0.5
+    return leans.masked_fill(~again, -math.inf).amax(1).where(again.any(1), math.nan)
 
 
 @dataclass(frozen=True, eq=False)

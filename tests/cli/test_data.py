@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -39,7 +40,7 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small vision transformer with its processor, as a folder."""
-    transformers = pytest.importorskip("transformers", minversion="5")
+    pytest.importorskip("transformers", minversion="5")
     folder = tmp_path_factory.mktemp("vit")
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

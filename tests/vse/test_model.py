@@ -416,7 +416,7 @@ def test_what_is_refused(given: dict[str, Any], message: str, packages: list) ->
     ],
 )
 def test_what_tokenizers_are_refused(given: dict[str, Any], message: str) -> None:
-    if "nowhere" in said:  # an older transformers is named by its version
+    if "nowhere" in message:  # an older transformers is named by its version
         pytest.importorskip("transformers", minversion="5")
     with pytest.raises(ValueError, match=message):
         build_tokenizer(given, CAPTIONS)

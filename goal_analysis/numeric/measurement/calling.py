@@ -85,7 +85,8 @@ LEARNED = ("scale", "bias", "temp", "tau")
 MARKS = ((1.0, 0.0), (1, 0), (1.0, -1.0), (1, -1), (0.0, 1.0), (0, 1))
 """What marks a positive and a negative pair, in the order in which it is tried; the last are Hadsell's, 0 is alike."""
 
-OF_PAIRS = IN_A_ROW, _ = "labels of pairs, all in a row,", "labels of pairs"
+IN_A_ROW = "labels of pairs, all in a row,"
+OF_PAIRS = IN_A_ROW, "labels of pairs"
 """What stands beside scores where every score has a label."""
 
 
@@ -351,13 +352,13 @@ def calls(
     kinds = (inputs,) if inputs else kinds_of(loss_fn, settings)
     if isinstance(loss_fn, OfColumns) and inputs is None:
         kinds = Inputs.TWO_SETS, Inputs.PAIRS, Inputs.ONE_SET, Inputs.TRIPLETS, Inputs.VIEWS
+    labelled = _have(["", *required_names(loss_fn)][-1:], LABELS)
     for turned, kind, own in product((False, True), kinds, (dtype,) if dtype else (torch.float64, torch.float32)):
         fitting, chosen = copy_of(loss_fn), dict(settings)
         module = fitting.to(own) if isinstance(fitting, torch.nn.Module) else torch.nn.Module()
         for learned, value in settings.items():
             if isinstance(value, Tensor) and value.requires_grad:
                 chosen[learned] = value.detach().to(own).requires_grad_()
-        labelled = _have(["", *required_names(loss_fn)][-1:], LABELS)
         for shape in Shape(kind, dim, own, turned=turned).variants(module):
             if labelled and shape.beside == "transpose":
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -78,10 +79,12 @@ def load_extensions(
 
 def main() -> None:
     """Run the command line; an OSError without a file is that of the standard output, which is full or closed."""
+    gc.set_threshold(50_000)  # nearly all that a command makes stays until its end
     try:
         try:
             app()
         finally:
+            gc.freeze()  # so that the end does not look through all of it once more
             sys.stdout.flush()
     except TypeError as problem:  # commands refuse theirs
         typer.echo(f"got typer {typer.__version__} beside this click ({problem}) but expected click<8.2", err=True)

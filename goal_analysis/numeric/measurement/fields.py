@@ -33,14 +33,15 @@ CLEAR, MOST = 10.0, 0.75
 
 LEAST = 1e-4  # a jump below this share of the largest weight is none
 ROUNDED = 1e-7  # share of noise of weights whose jumps are not held against their normal
-WIDTH = 1e-10  # to which a crossing is bisected
+WIDTH = 1e-10  # to which a crossing is closed in
+PARTS = 8  # that a segment is cut into at once
 BESIDE, AROUND = 1e-4, 20.0  # δ, and how many of it a crossing may move by
 DIRECTIONS = 3
 ALONG, ACROSS = 0.004, 0.03  # up to here a jump is normal to its surface, from here on it is not
 FAR, HALVINGS = 0.2, 28  # of the points that close in on a jump
 VANISHING = 1e-9  # a weight below this share of the largest is taken for zero
 ABOVE_NOISE = 100  # a weight that is not so many times its noise says nothing of a ratio
-BENT, BISECTED, TESTED = 96, 12, 4  # so many segments are looked into, bisected, and held against the normal
+BENT, CLOSED, TESTED = 96, 12, 4  # so many segments are looked into, closed in on, and held against the normal
 
 
 def largest(weights: Tensor) -> float:
@@ -160,10 +161,10 @@ def jumps(
     (a, b), (low, high) = ([x[rows, places + end][some] for end in (0, 1)] for x in (lines, known))
     half = weights((a + b) / 2)
     uneven = ((half - low).norm(dim=1) - (high - half).norm(dim=1)).abs().nan_to_num()
-    order = uneven.argsort(descending=True, stable=True)[:BISECTED]
+    order = uneven.argsort(descending=True, stable=True)[:CLOSED]
     order = order[uneven[order] > least / 2]
     a, b = a[order], b[order]
-    still, points, changes = _bisected(weights, a, b, least)
+    still, points, changes = _closed_in(weights, a, b, least)
     points, changes, along = (x[still] for x in (points, changes, normalize(b - a)))
     leans, count = torch.full_like(points[:, 0], math.nan), len(points)
     tested = sorted({round(i * (count - 1) / (TESTED - 1)) for i in range(TESTED)})
@@ -172,18 +173,20 @@ def jumps(
     return [Jump(*jump) for jump in zip(points, changes, along, leans.tolist(), strict=True)]
 
 
-def _bisected(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
-    low, high = weights(a), weights(b)
-    alive = torch.ones(len(a), dtype=torch.bool)
-    while alive.any() and (b - a)[alive].norm(dim=1).max() > WIDTH:
-        middle = (a + b) / 2
-        half = torch.full_like(low, torch.nan)
-        half[alive] = weights(middle[alive])
-        left = ((half - low).norm(dim=1) >= (high - half).norm(dim=1))[:, None]
-        a, low = torch.where(left, a, middle), torch.where(left, low, half)
-        b, high = torch.where(left, middle, b), torch.where(left, half, high)
-        alive = alive & ((high - low).norm(dim=1) > least)
-    return alive, (a + b) / 2, high - low
+def _closed_in(weights: Weights, a: Tensor, b: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether weights jump by more than ``least`` between two points, where they do, and by what."""
+    jumping, of_a, of_b = torch.ones(len(a), dtype=torch.bool), *weights(torch.stack([a, b]))
+    parts = torch.linspace(0, 1, PARTS + 1, dtype=a.dtype)[1:-1, None, None]
+    while jumping.any() and (b - a)[jumping].norm(dim=1).max() > WIDTH:
+        between = a + parts * (b - a)
+        found = torch.full_like(between, torch.nan)
+        found[:, jumping] = weights(between[:, jumping])
+        at, of = torch.cat([a[None], between, b[None]]), torch.cat([of_a[None], found, of_b[None]])
+        changed = of.diff(dim=0).norm(dim=2).nan_to_num(-1.0)
+        most, lines = changed.argmax(0), torch.arange(len(a))
+        (a, b), (of_a, of_b) = ((x[most, lines], x[most + 1, lines]) for x in (at, of))
+        jumping = jumping & (changed.amax(0) > least)
+    return jumping, (a + b) / 2, of_b - of_a
 
 
 def _tangential(weights: Weights, points: Tensor, changes: Tensor, along: Tensor, least: float) -> Tensor:
@@ -194,7 +197,7 @@ def _tangential(weights: Weights, points: Tensor, changes: Tensor, along: Tensor
     across = normalize(beside - (normals @ beside.T)[..., None] * normals[:, None], dim=2)
     moved, reach = points[:, None] + BESIDE * across, AROUND * BESIDE * along[:, None]
     low, high = ((moved + end * reach).flatten(0, 1) for end in (-1, 1))
-    again, crossings, found = _bisected(weights, low, high, least)
+    again, crossings, found = _closed_in(weights, low, high, least)
     again, crossings, found = (x.view(count, DIRECTIONS, *x.shape[1:]) for x in (again, crossings, found))
     again &= (found - changes[:, None]).norm(dim=2) <= 0.1 * changes.norm(dim=1, keepdim=True)
     leans = ((crossings - moved) * along[:, None]).sum(2).abs() / BESIDE

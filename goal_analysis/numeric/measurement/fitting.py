@@ -22,12 +22,13 @@ Coordinate = tuple[Callable[[np.ndarray], np.ndarray], Callable[[float], float]]
 STARTS = (1.0, 0.2, 5.0, 0.04, 25.0)
 """What the defaults are multiplied by: by the first three in all combinations of two knobs, else one at a time."""
 
-FIRST_STEP, LAST_STEP, SWEEPS = 0.8, 0.005, 80
-"""The first and the last step of the coordinate search, and the most rounds."""
+FIRST_STEP, LAST_STEP, SWEEPS, POLISHED = 0.8, 0.005, 80, 40
+"""The first and the last step of the coordinate search, the most rounds, and the most steps that add digits."""
 
 DAMPED = (0.2, 1, 25, 625)  # what the damping is multiplied by
 KEPT = 6  # so many of the starts are searched from
 EXACT, MET = 1e-13, 1e-10  # a distance that is rounding alone, where the search ends, and one that needs none
+MISSED = 0.6  # of a distance beyond, no digit of a threshold is searched
 FARTHEST = 700.0  # of a coordinate, so that its exponential is a number
 
 
@@ -101,7 +102,7 @@ def fit(
         if start is None or not cost(best[None])[0] < MET:
             best = _search(cost, starts[np.argsort(cost(starts), kind="stable")[:KEPT]], max(last, LAST_STEP))
             best = _polish(left, best, enough) if polished else best
-        if last < LAST_STEP:
+        if last < LAST_STEP and cost(best[None])[0] < MISSED:
             best = _search(cost, best[None], last, LAST_STEP)
         for k in range(len(best)) if start is None else ():  # a knob that changes nothing stays as it usually is
             moved = np.where(np.arange(len(best)) == k, usual, best)
@@ -143,7 +144,7 @@ def _search(
 def _polish(left: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: float) -> np.ndarray:
     """Levenberg–Marquardt on what the best multiple of the weights leaves of the target."""
     best, damping = np.linalg.norm(left(place[None])), 1e-3
-    for _ in range(SWEEPS if len(place) else 0):
+    for _ in range(POLISHED if len(place) else 0):
         steps = np.diag(1e-6 * np.maximum(1.0, np.abs(place)))
         here, *around = left(np.concatenate([place[None], place + steps, place - steps]))
         slopes = (np.subtract(*np.split(np.array(around), 2)) / (2 * steps.sum(1))[:, None]).T

@@ -17,15 +17,15 @@ from goal_analysis.cli.data import data
 from goal_analysis.cli.demo import demo
 from goal_analysis.cli.features import features
 from goal_analysis.cli.kept import EXTENSIONS
-from goal_analysis.cli.losses import list_losses, measure, show, verify_losses
+from goal_analysis.cli.losses import list_losses, measure, show, verify_losses, weights
 from goal_analysis.cli.objectives import compose, export, family
 from goal_analysis.cli.options import Files, refuse, refusing
 from goal_analysis.cli.pictures import explore, plot, report
 from goal_analysis.cli.runs import evaluate, presets, retrieve, train
 from goal_analysis.cli.studies import compare, discover, status, study
 
-COMMANDS = (list_losses, show, explore, verify_losses, measure, family, compose, export, data, features, presets, train)
-COMMANDS += (evaluate, retrieve, compare, report, study, discover, status, plot, demo)
+COMMANDS = (list_losses, show, weights, explore, verify_losses, measure, family, compose, export, data, features)
+COMMANDS += (presets, train, evaluate, retrieve, compare, report, study, discover, status, plot, demo)
 """In the order of `--help`; each is the command of its name, or of NAME_losses."""
 
 app = typer.Typer(

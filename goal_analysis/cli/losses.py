@@ -15,7 +15,7 @@ import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import File, Number, Text, Texts, counted, print_json, print_table, refuse
-from goal_analysis.declarations import named
+from goal_analysis.declarations import named, number_of
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.numeric.batches import Batch
@@ -219,6 +219,47 @@ def _assigned(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, {"true": True, "false": False, "none": None}.get(value.lower(), value)
+
+
+def weights(
+    lines: Annotated[
+        list[str], Argument(metavar="OBJECTIVE...", help="As `train` takes them, such as info_nce:tau=10.")
+    ],
+    positives: Annotated[str, Option(metavar="S,…", help="The similarities of the anchor and its positives.")],
+    negatives: Annotated[str, Option(metavar="S,…", help="The similarities of the anchor and its negatives.")],
+    own: options.CatalogOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Print what the pairs of one anchor get: below zero a pair is pulled together, above zero it is pushed apart.
+
+    Of what pairs carry, a positive carries 1 and a negative 0.
+
+    \b
+    goal-analyze weights info_nce:tau=1 info_nce:tau=100 --positives 0.6 --negatives 0.5,0.3,0.1
+    """
+    sides = {"p": _similarities("--positives", positives), "n": _similarities("--negatives", negatives)}
+    pairs = {f"s_{side}{k} = {s:g}": s for side, of in sides.items() for k, s in enumerate(of, 1)}
+    chosen = {line: options.objective_of(line, own, anchors="rows") for line in lines}
+    for line, objective in chosen.items():
+        low, high = objective.similarity.opposite, objective.similarity.identical
+        for s in (s for s in pairs.values() if not low <= s <= high):
+            refuse(f"{line}: got the {objective.similarity.name} {s:g} but expected one from {low} to {high}")
+    import torch
+
+    of_p = torch.tensor([[pair.startswith("s_p") for pair in pairs]])
+    matches, scores = ga.Matches(of_p, ~of_p, of_p.double()), torch.tensor([[*pairs.values()]], dtype=torch.float64)
+    records = []
+    for line, objective in chosen.items():
+        w = ga.GradientObjective(objective).weight_matrix(scores, matches)[0]
+        records.append({"objective": line, **dict(zip(pairs, w.tolist(), strict=True))})
+    print_json(records) if as_json else print_table(("objective", *pairs), records)
+
+
+def _similarities(option: str, text: str) -> list[float]:
+    try:
+        return [number_of(one) for one in text.split(",")]
+    except ValueError:
+        refuse(f"{option}: got {text!r} but expected similarities such as 0.5,0.3")
 
 
 def verify_losses(

@@ -1,10 +1,12 @@
-"""`goal-analyze show` as a user calls it."""
+"""`goal-analyze show` and `weights` as a user calls them."""
 
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import goal_analysis as ga
 from goal_analysis.cli import app
 from goal_analysis.symbolic.parsing import parse
 from losses_catalog import catalog
@@ -165,3 +167,34 @@ def test_a_huge_file_is_refused(tmp_path):
     result = run("list", "--catalog", str(path))
     assert result.exit_code == 2
     assert "more than 1,000,000 bytes" in result.output
+
+
+def test_weights_of_an_anchor_are_those_of_the_objective():
+    """Every loss and every kind of objective, in the order that was typed; pairs of one similarity stay apart."""
+    lines = [*(one.name for one in ga.losses()), "nca(tau=12)/linear@softmax:12", "softplus(10*(s_n - s_p))"]
+    positives, negatives = (-0.5, -0.25), (-0.25, -0.75, -0.5, -0.5)
+    arguments = ["--positives", "-0.5,-0.25", "--negatives=-1/4,-0.75,-0.5,-0.5"]
+    found = json.loads(run("weights", *lines, *arguments, "--json").output)
+    assert [record.pop("objective") for record in found] == lines
+    of_p = torch.tensor([[True] * 2 + [False] * 4])
+    scores, matches = torch.tensor([[*positives, *negatives]]).double(), ga.Matches(of_p, ~of_p, of_p.double())
+    for line, record in zip(lines, found, strict=True):
+        wanted = ga.objective(line, anchors="rows").weight_matrix(scores, matches)[0]
+        assert list(record.values()) == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["vse_p", "--positives", "0.5", "--negatives", "0"], "expected one of vse_pp"),
+        (["vse_pp", "--positives", "0.5", "--negatives", "a"], "--negatives: got 'a' but expected similarities"),
+        (["vse_pp", "--positives", "", "--negatives", "0"], "--positives: got '' but expected similarities"),
+        (["vse_pp", "--positives", "1.5", "--negatives", "0"], "vse_pp: got the cosine 1.5 but expected one from -1"),
+        (["proxy_nca", "--positives", "0.5", "--negatives", "0"], "got the negative_squared_euclidean 0.5"),
+        (["vse_pp", "--positives", "0.5"], "--negatives"),
+    ],
+)
+def test_weights_of_what_is_no_anchor_are_refused(arguments, said):
+    result = run("weights", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr

@@ -66,7 +66,7 @@ def report(
     command: Sequence[str] = (),
 ) -> str:
     """The page on the runs in these folders, or below them; differences are to the baseline, the label of a group or
-    its objective's name before tuning, by default the first. No readable run and no such baseline are ValueErrors.
+    its objective's name before tuning, by default the first. Without a readable run, or such a baseline: ValueError.
     """
     groups, faults = gather_runs(paths)
     if not groups:

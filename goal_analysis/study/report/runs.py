@@ -89,13 +89,13 @@ def _same_study(one: Group, other: Group) -> bool:
 
 
 def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """The groups of the runs in or below these folders, in the order they are found, and what is wrong with others."""
+    """The groups of the runs in or below these folders, what began first in front, and what is wrong with others."""
     read: dict[str, dict[int, Run]] = {}
     faults = []
     folders: dict[Path, Path] = {}
     for path in paths:
         try:
-            for folder in on_disk.run_folders(path):
+            for folder in sorted(on_disk.run_folders(path), key=lambda one: (one / on_disk.RUN).stat().st_mtime):
                 folders.setdefault(folder.resolve(), folder)
         except RunError as problem:
             faults.append(str(problem))

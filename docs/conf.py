@@ -55,8 +55,10 @@ html_show_sourcelink = False
 def setup(app) -> None:
     """Write what is generated, and register what Sphinx lacks: formulas without a script, and in docstrings."""
     if Path(app.srcdir) == HERE:
+        from generating.notebook_pages import run_notebooks
         from generating.writing_pages import write_pages
 
         write_pages(HERE / "generated")
+        run_notebooks(HERE / "generated" / "notebooks", Path(nb_execution_cache_path), nb_execution_timeout)
     mathml.setup(app)
     docstrings.setup(app)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
+
 
 def notebook_pages(folder: Path) -> dict[str, str]:
     """The notebooks as they stand, and a page that lists them.
@@ -19,3 +22,14 @@ def notebook_pages(folder: Path) -> dict[str, str]:
         f"```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
     )
     return found
+
+
+def run_notebooks(folder: Path, kept: Path, timeout: int) -> None:
+    """Run the notebooks that have changed, as many at once as there are cores, each at most ``timeout`` seconds.
+
+    Sphinx takes what they print from the folder ``kept``. One that fails is run by Sphinx again, which says why.
+    """
+    cache = get_cache(kept)
+    for path in sorted(folder.glob("*.ipynb")):
+        cache.add_nb_to_project(str(path))
+    load_executor("local-parallel", cache).run_and_cache(timeout=timeout)

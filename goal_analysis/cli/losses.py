@@ -15,7 +15,8 @@ import goal_analysis as ga
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import File, Number, Text, Texts, counted, print_json, print_table, refuse
-from goal_analysis.declarations import named, number_of
+from goal_analysis.declarations import named, naming, number_of
+from goal_analysis.files import json_text
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.numeric.batches import Batch
@@ -140,7 +141,7 @@ def show(
         from goal_analysis.symbolic.typesetting.pages import to_data, to_latex, to_markdown, to_plain
 
         if as_json:
-            return options.json_of(to_data(pages))
+            return json_text(to_data(pages)).rstrip()
         return to_latex(pages) if as_latex else to_markdown(pages) if as_markdown else to_plain(pages, width)
 
     typer.echo(kept(shown, "show", loss, formula, own, settings, as_latex, as_markdown, as_json, width))
@@ -237,13 +238,15 @@ def weights(
     \b
     goal-analyze weights info_nce:tau=1 info_nce:tau=100 --positives 0.6 --negatives 0.5,0.3,0.1
     """
-    sides = {"p": _similarities("--positives", positives), "n": _similarities("--negatives", negatives)}
-    pairs = {f"s_{side}{k} = {s:g}": s for side, of in sides.items() for k, s in enumerate(of, 1)}
+    pairs: dict[str, float] = {}
+    for s, option, text in (("s_p", "--positives", positives), ("s_n", "--negatives", negatives)):
+        with naming(option):
+            pairs |= {f"{s}{k} = {one.strip()}": number_of(one) for k, one in enumerate(text.split(","), 1)}
     chosen = {line: options.objective_of(line, own, anchors="rows") for line in lines}
     for line, objective in chosen.items():
         low, high = objective.similarity.opposite, objective.similarity.identical
-        for s in (s for s in pairs.values() if not low <= s <= high):
-            refuse(f"{line}: got the {objective.similarity.name} {s:g} but expected one from {low} to {high}")
+        for pair in (pair for pair, value in pairs.items() if not low <= value <= high):
+            refuse(f"{line}: got {pair} but expected a {objective.similarity.name} from {low} to {high}")
     import torch
 
     of_p = torch.tensor([[pair.startswith("s_p") for pair in pairs]])
@@ -253,13 +256,6 @@ def weights(
         w = ga.GradientObjective(objective).weight_matrix(scores, matches)[0]
         records.append({"objective": line, **dict(zip(pairs, w.tolist(), strict=True))})
     print_json(records) if as_json else print_table(("objective", *pairs), records)
-
-
-def _similarities(option: str, text: str) -> list[float]:
-    try:
-        return [number_of(one) for one in text.split(",")]
-    except ValueError:
-        refuse(f"{option}: got {text!r} but expected similarities such as 0.5,0.3")
 
 
 def verify_losses(

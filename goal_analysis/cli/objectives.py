@@ -12,7 +12,7 @@ from typer import Option
 from goal_analysis.cli import options
 from goal_analysis.cli.kept import kept
 from goal_analysis.cli.options import Text, Texts, print_json, print_table, refuse, taking, written_to
-from goal_analysis.files import write_whole
+from goal_analysis.files import json_text, write_whole
 
 if TYPE_CHECKING:  # torch is loaded when a command runs
     from goal_analysis.recombination.description import Description
@@ -118,7 +118,7 @@ def compose(
         if not as_json:
             return description.to_plain(width)
         name = line_of(chosen.objective, options.parts(choice.own)) or chosen.name
-        return options.json_of({"objective": name, **description.to_json()})
+        return json_text({"objective": name, **description.to_json()}).rstrip()
 
     typer.echo(kept(said, "compose", *choice.question, as_toml, as_json, width))
 

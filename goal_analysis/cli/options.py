@@ -27,6 +27,7 @@ import goal_analysis as ga
 from goal_analysis import declarations
 from goal_analysis.declarations import MOST, MOST_BYTES, naming, number_of, one_of, read_toml, text_of_file
 from goal_analysis.extras import unmet
+from goal_analysis.files import json_text
 from goal_analysis.recombination import names
 from goal_analysis.vse.loop.interrupts import signals_handled
 
@@ -384,14 +385,9 @@ def line_width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
-def json_of(record: object) -> str:
-    """The JSON of a record, or of a list of them, for people too."""
-    return json.dumps(record, ensure_ascii=False, indent=2)
-
-
 def print_json(record: object) -> None:
     """Print a record, or a list of them."""
-    typer.echo(json_of(record))
+    typer.echo(json_text(record), nl=False)
 
 
 def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]], wrapped: Sequence[str] = ()) -> None:

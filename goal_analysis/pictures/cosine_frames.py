@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import sympy as sp
 from jaxtyping import Float64
 
 from goal_analysis.numeric.compilation import compiled
@@ -29,13 +30,7 @@ from goal_analysis.pictures import weight_frames as frames
 from goal_analysis.pictures.style import top_of
 from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.language.primitives import s_n, s_p
-from goal_analysis.symbolic.language.similarity import (
-    COSINE,
-    DOT,
-    NEGATIVE_EUCLIDEAN,
-    NEGATIVE_SQUARED_EUCLIDEAN,
-    Similarity,
-)
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, OF_COSINE, Similarity
 
 
 class OfCosine(NamedTuple):
@@ -45,21 +40,6 @@ class OfCosine(NamedTuple):
     cosine: Callable[[Any], Any]
     slope: Callable[[np.ndarray], np.ndarray]
 
-
-@np.errstate(divide="ignore")
-def _slope_of_distance(u: np.ndarray) -> np.ndarray:
-    return 1 / np.sqrt(np.maximum(2 - 2 * u, 0))
-
-
-_ITSELF = OfCosine(lambda u: u, lambda s: s, np.ones_like)
-OF_COSINES = {
-    COSINE: _ITSELF,
-    DOT: _ITSELF,
-    NEGATIVE_SQUARED_EUCLIDEAN: OfCosine(lambda u: 2 * u - 2, lambda s: 1 + s / 2, lambda u: np.full_like(u, 2.0)),
-    NEGATIVE_EUCLIDEAN: OfCosine(
-        lambda u: -np.sqrt(np.maximum(2 - 2 * u, 0)), lambda s: 1 - s**2 / 2, _slope_of_distance
-    ),
-}
 
 DIFFERENCE = "difference"
 RHO = 0.5  # the cosine of the angle at which the anchor sees positive and negative, by default
@@ -71,10 +51,14 @@ AT_REST = 1e-7  # a speed below this share of the largest is none
 
 def of_cosine(similarity: Similarity) -> OfCosine:
     """A similarity of unit vectors by the cosine; one that does not tell it is a ValueError."""
-    if similarity not in OF_COSINES:
-        names = ", ".join(s.name for s in OF_COSINES)
+    if similarity not in OF_COSINE:
+        names = ", ".join(s.name for s in OF_COSINE)
         raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
-    return OF_COSINES[similarity]
+    by_cosine, cosine = OF_COSINE[similarity]
+    infinite_at_one = np.errstate(divide="ignore")
+    return OfCosine(
+        *(infinite_at_one(sp.lambdify(s_p, f, "numpy")) for f in (by_cosine, cosine, sp.diff(by_cosine, s_p)))
+    )
 
 
 def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.DataFrame:
@@ -148,7 +132,7 @@ def trajectories_frame(
 
     def velocity(at: np.ndarray) -> np.ndarray:
         at = np.clip(at, -EDGE, EDGE)
-        return gram_flow(*(function(*by.similarity(at[:2])) * by.slope(at[:2])), *at)
+        return gram_flow(*(np.stack(function(*by.similarity(at[:2]))) * by.slope(at[:2])), *at)
 
     rows = _followed(velocity, np.stack([u, v, _seen(u, v, rho)]))
     frame = pd.DataFrame(rows, columns=["trajectory", "point", "s_p", "s_n", "cos_pn"])

@@ -29,6 +29,7 @@ from goal_analysis.pictures.style import LABELS, Scale, style
 from goal_analysis.pictures.weight_frames import Objective, field_of
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.analysis.integrability import integrability
+from goal_analysis.symbolic.language.similarity import OF_COSINE
 from goal_analysis.symbolic.typesetting import latex, plain
 from goal_analysis.symbolic.typesetting.pages import latex_label, weights_page
 
@@ -47,7 +48,7 @@ def settings_of(objective: Objective) -> str:
 def figures(objective: Objective, title: str, kinds: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
     """Kinds and pictures of an objective at its own values; another kind, or a flow without cosine, is a ValueError."""
     if kinds is None:
-        kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in cosines.OF_COSINES]
+        kinds = [kind for kind in KINDS if kind != "flow" or field_of(objective).similarity in OF_COSINE]
     for kind in kinds:
         expect_among("kind", kind, KINDS)
         with style():
@@ -69,7 +70,7 @@ def _drawn(objective: Objective, kind: str) -> tuple[list[Any], list[str]]:
     if kind == "triplet":
         return _surfaces(objective, ("T", "w_p", "w_n")), []
     flow = []
-    if kind == "flow" or field_of(objective).similarity in cosines.OF_COSINES:
+    if kind == "flow" or field_of(objective).similarity in OF_COSINE:
         flow = [partial(on.draw_flow, cosines.flow_frame(objective), cosines.trajectories_frame(objective))]
     if kind == "flow":
         return flow, [f"arrows and nullclines: slice $\\rho = {cosines.RHO:g}$"]

@@ -17,7 +17,7 @@ from goal_analysis.recombination.minings import Mining, mining_of
 from goal_analysis.recombination.parts import side_by_side
 from goal_analysis.symbolic.language.aggregators import MAX, MIN, Pool, Side
 from goal_analysis.symbolic.language.primitives import s_n, s_p, undetach, x_n, x_p
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import DOT, OF_COSINE
 from goal_analysis.symbolic.objective import Objective, Term, used_symbols
 from goal_analysis.symbolic.proof.evaluation import FLOAT, program
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
@@ -28,11 +28,7 @@ LINEAR = frozenset(("mean", "sum", "each", "each_mean"))
 SOFT = frozenset(("soft_max", "soft_min", "logsumexp", "softmin"))
 """Aggregators log Σ exp(β·x)/β."""
 
-_COSINE = {COSINE.name: s_p, NEGATIVE_SQUARED_EUCLIDEAN.name: 1 + s_p / 2, NEGATIVE_EUCLIDEAN.name: 1 - s_p**2 / 2}
-"""The cosine of unit vectors as a function of another similarity, s_p."""
-
-_BY_COSINE: dict[str, sp.Expr] = dict.fromkeys((COSINE.name, DOT.name, TANGENTIAL.name), sp.Integer(1))
-_BY_COSINE |= {NEGATIVE_SQUARED_EUCLIDEAN.name: sp.Integer(2), NEGATIVE_EUCLIDEAN.name: 1 / sp.sqrt(2 - 2 * s_p)}
+_BY_COSINE = {TANGENTIAL.name: sp.S.One} | {of.name: sp.diff(by, s_p) for of, (by, _) in OF_COSINE.items()}
 """Directions of unit vectors as multiples of that of the cosine, s_p."""
 
 INSIDE = (0.05, 0.3, 0.5, 0.7, 0.95)
@@ -226,9 +222,9 @@ def along_similarity(objective: Objective) -> tuple[Objective, sp.Expr] | None:
     known = any(d == moved for d in DIRECTIONS)
     if moved is None or (known and moved.name == similarity.name):
         return own, sp.S.One
-    if not known or similarity.name not in _COSINE or moved.name not in _BY_COSINE:
+    if not known or similarity == DOT or similarity not in OF_COSINE or moved.name not in _BY_COSINE:
         return None
-    cosine = _COSINE[similarity.name]
+    _, cosine = OF_COSINE[similarity]
     rate = _BY_COSINE[moved.name].subs(s_p, cosine) * sp.diff(cosine, s_p)
     if rate == 1 or not (rate.is_number or objective.plain):
         return (own, rate) if rate == 1 else None

@@ -304,7 +304,8 @@ class Objective(Displayed):
             _check_kinds(term, f"loss {self.name!r}: terms[{i}]")
         owner = self.owner
         for name, accepted in WORDS.items():
-            object.__setattr__(self, name, _understood(getattr(self, name), accepted, f"{owner}: {name}"))
+            if not isinstance(given := getattr(self, name), type(next(iter(accepted.values())))):
+                object.__setattr__(self, name, named(f"{owner}: {name}", given, accepted))
         names = [h.name for h in self.hyperparameters]
         if len(set(names)) < len(names):
             raise ValueError(f"{owner}: hyperparameters: got {names} but expected every name once")
@@ -497,12 +498,6 @@ def used_symbols(
     of_groups = (parameter.free_symbols for parameter in (grouped.parameters if grouped else ()))
     of_relative = (r.contribution.free_symbols | r.member.free_symbols for r in relative)
     return set().union(*(term.symbols for term in terms), *of_relative, *of_groups)
-
-
-def _understood(given: Any, accepted: Mapping[str, Any], where: str) -> Any:
-    if isinstance(given, type(next(iter(accepted.values())))):
-        return given
-    return named(where, given, accepted)
 
 
 def _check_kinds(term: Any, where: str) -> None:

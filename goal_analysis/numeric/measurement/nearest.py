@@ -23,7 +23,7 @@ from goal_analysis.numeric.measurement.fitting import LAST_STEP, Weights, best_f
 from goal_analysis.numeric.measurement.measurement import NEAR, Measurement
 from goal_analysis.symbolic.language.aggregators import EACH, LOGSUMEXP, MAX, MIN, SOFTMIN, Aggregator
 from goal_analysis.symbolic.language.primitives import CARRIED, carried_by, s_n, s_p, slope
-from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN, NEGATIVE_SQUARED_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import OF_COSINE
 from goal_analysis.symbolic.objective import Objective
 
 TIE = 1e-6  # losses whose fitted weights are closer than this to each other are ties
@@ -32,13 +32,6 @@ CLOSEST = 6  # so many of the plane's nearest are fitted on batches, and those t
 VARIED = 3  # of so many the mining is exchanged
 EXTREME = 1e4  # a hyperparameter or a factor of so many times its usual size, or the inverse, is a degenerate fit
 RAN_AWAY = 500  # so is a hyperparameter of so many times its default
-
-OF_COSINE = {
-    COSINE: lambda s: s,
-    DOT: lambda s: s,
-    NEGATIVE_SQUARED_EUCLIDEAN: lambda s: 2 * s - 2,
-    NEGATIVE_EUCLIDEAN: lambda s: -sp.sqrt(2 - 2 * s),
-}
 
 MININGS: dict[str, tuple[Aggregator | None, Aggregator]] = {
     "of_every_pair": (None, EACH),
@@ -274,9 +267,9 @@ def weights_by_cosine(loss: Objective, positives: int, negatives: int) -> Callab
 
     A positive carries 1 and a negative 0, where the loss reads that.
     """
-    of_cosine = OF_COSINE[loss.similarity]
+    of_cosine, _ = OF_COSINE[loss.similarity]
     sides = [sp.symbols(f"{s}1:{count + 1}", real=True) for s, count in ((s_p, positives), (s_n, negatives))]
-    cosines = {s: of_cosine(s) for side in sides for s in side}
+    cosines = {s: of_cosine.subs(s_p, s) for side in sides for s in side}
     changed = {s: cosine for s, cosine in cosines.items() if s != cosine}
     if loss.reads_carried:
         changed |= {carried_by(s): number for side, number in zip(sides, CARRIED.values(), strict=True) for s in side}

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from goal_analysis.declarations import expect_among
-from goal_analysis.files import regular
+from goal_analysis.files import json_text, regular
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch import pairs_frame, triplets_frame
@@ -144,10 +144,6 @@ def _versions(groups: Sequence[Group]) -> list[tuple[str, list[str]]]:
     return [(name, list(versions)) for name, versions in found.items()]
 
 
-def _declared(group: Group) -> str:
-    return json.dumps(group.runs[0].experiment.mapping(), indent=2, ensure_ascii=False)
-
-
 def data_page(source: str, splits: Sequence[Split], unusable: Sequence[str], examples: int = EXAMPLES) -> str:
     """The page on a data set: what is wrong with it, and images of every split, at even distances, with captions."""
     shown = []
@@ -225,7 +221,7 @@ def written(template: str, **values: Any) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"said": said, "declared": _declared, "cells": cells, "breakable": breakable}
+    environment.filters |= {"said": said, "json": json_text, "cells": cells, "breakable": breakable}
     (hashed, plotly), script = _plotly(), _template("weights.js") + _template("page.js")
     policy = (
         f"default-src 'none'; script-src {hashed} {_hash(script)}; style-src 'unsafe-inline'; "

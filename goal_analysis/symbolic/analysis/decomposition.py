@@ -151,17 +151,13 @@ def separate(positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> tuple[Fact
         of_p, of_n = form(written_p / written_n).as_independent(s_n, as_Add=False)
         if not of_n.has(s_p):
             factors = _normalised(written_p / of_p, of_p, 1 / of_n, ranges)
-            if not _divides_by_a_step(factors):
+            powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
+            if not any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers):
                 return factors, None
     contradiction = _contradiction(positive, negative, ranges)
     if contradiction is None:
         return _separate_from_a_base_point(positive, negative, ranges), None
     return None, contradiction
-
-
-def _divides_by_a_step(factors: Factors) -> bool:
-    powers = set().union(*(e.atoms(sp.Pow) for e in (factors.triplet, factors.positive, factors.negative)))
-    return any(p.exp.could_extract_minus_sign() and p.base.has(hinge, step) for p in powers)
 
 
 def _normalised(triplet: sp.Expr, positive: sp.Expr, negative: sp.Expr, ranges: Ranges) -> Factors:

@@ -184,7 +184,9 @@ def _on_kink(kink: sp.Expr, expression: sp.Expr, region: Region) -> Iterator[sp.
     for s in variables:
         root = _root(kink, s)
         if root is not None:
-            yield expression.subs(s, root) * _within(root, region[s])
+            low, high = region[s]
+            inside = (step(d) for d in (root - low, high - root) if not d.has(sp.oo, -sp.oo))
+            yield sp.Mul(expression.subs(s, root), *inside)
             return
     shields = {f: sp.Dummy() for f in expression.atoms(step)}
     shielded = expression.xreplace(shields)
@@ -197,9 +199,3 @@ def _root(kink: sp.Expr, s: sp.Symbol) -> sp.Expr | None:
     if kink.has(s) and kink.is_polynomial(s) and sp.degree(kink, s) == 1:
         return sp.cancel(-kink.subs(s, 0) / sp.diff(kink, s))
     return None
-
-
-def _within(value: sp.Expr, ends: tuple[sp.Expr, sp.Expr]) -> sp.Expr:
-    low, high = ends
-    inside = (step(d) for d in (value - low, high - value) if not d.has(sp.oo, -sp.oo))
-    return sp.Mul(*inside)

@@ -49,7 +49,14 @@ COSINE = Similarity("cosine", "cos(a, b)", sp.Integer(-1), sp.Integer(1))
 DOT = Similarity("dot", "a·b", -sp.oo, sp.oo)
 NEGATIVE_SQUARED_EUCLIDEAN = Similarity("negative_squared_euclidean", "−‖a − b‖²", sp.Integer(-4), sp.Integer(0))
 NEGATIVE_EUCLIDEAN = Similarity("negative_euclidean", "−‖a − b‖", sp.Integer(-2), sp.Integer(0))
-SIMILARITIES = (COSINE, DOT, NEGATIVE_SQUARED_EUCLIDEAN, NEGATIVE_EUCLIDEAN)
+OF_COSINE = {
+    COSINE: (s_p, s_p),
+    DOT: (s_p, s_p),
+    NEGATIVE_SQUARED_EUCLIDEAN: (2 * s_p - 2, 1 + s_p / 2),
+    NEGATIVE_EUCLIDEAN: (-sp.sqrt(2 - 2 * s_p), 1 - s_p**2 / 2),
+}
+"""Of unit vectors, every similarity by their cosine, and the cosine by it; what either is a function of is s_p."""
+SIMILARITIES = tuple(OF_COSINE)
 
 
 other_positive = sp.Symbol("o_p", real=True)

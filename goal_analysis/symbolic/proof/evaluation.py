@@ -236,10 +236,6 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return value
 
 
-def _float_div(a: float, b: float) -> float:
-    return a / b if b else math.copysign(math.inf, a) if a else math.nan
-
-
 def _float_logsumexp(*xs: float) -> float:
     top = max(xs)
     return top if math.isinf(top) else top + math.log(math.fsum(math.exp(x - top) for x in xs))
@@ -254,7 +250,7 @@ FLOAT: Table = _table(
     math,
     _guarded,
     constant=_float_constant,
-    div=_float_div,
+    div=lambda a, b: a / b if b else math.copysign(math.inf, a) if a else math.nan,
     pow=_guarded(math.pow),
     log=lambda a: math.log(a) if a > 0 else -math.inf if a == 0 else math.nan,
     hinge=lambda a: max(a, 0.0),

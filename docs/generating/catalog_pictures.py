@@ -17,7 +17,7 @@ import goal_analysis as ga
 from generating.at_once import over_cores
 from goal_analysis.files import write_whole
 from goal_analysis.pictures.canvas import fit, panels
-from goal_analysis.pictures.cosine_frames import OF_COSINES, flow_frame, trajectories_frame
+from goal_analysis.pictures.cosine_frames import flow_frame, trajectories_frame
 from goal_analysis.pictures.style import SEQUENTIAL, scale_of, style
 from goal_analysis.pictures.weight_figures import (
     draw_arrows,
@@ -28,6 +28,7 @@ from goal_analysis.pictures.weight_figures import (
     draw_surface,
 )
 from goal_analysis.pictures.weight_frames import curl_frame, field_frame, pair_frame, surface_frame
+from goal_analysis.symbolic.language.similarity import OF_COSINE
 
 KINDS = {
     "pair": "The weights of a pair",
@@ -45,7 +46,7 @@ COLOURS = 128  # of a file: as many are told apart, and it is a third as large
 
 def kinds_of(loss: ga.Objective) -> list[str]:
     """The pictures that a loss has; a flow needs embeddings, and a similarity that is a function of their cosine."""
-    flows = loss.similarity in OF_COSINES and "not of embeddings" not in loss.note
+    flows = loss.similarity in OF_COSINE and "not of embeddings" not in loss.note
     return [kind for kind in KINDS if kind != "flow" or flows]
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jupyter_cache import get_cache
-from jupyter_cache.executors import load_executor
-
 
 def notebook_pages(folder: Path) -> dict[str, str]:
     """The notebooks as they stand, and a page that lists them.
@@ -29,6 +26,9 @@ def run_notebooks(folder: Path, kept: Path, timeout: int) -> None:
 
     Sphinx takes what they print from the folder ``kept``. One that fails is run by Sphinx again, which says why.
     """
+    from jupyter_cache import get_cache  # which the tests of the pages do without
+    from jupyter_cache.executors import load_executor
+
     cache = get_cache(kept)
     for path in sorted(folder.glob("*.ipynb")):
         cache.add_nb_to_project(str(path))

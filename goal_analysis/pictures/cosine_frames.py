@@ -55,10 +55,9 @@ def of_cosine(similarity: Similarity) -> OfCosine:
         names = ", ".join(s.name for s in OF_COSINE)
         raise ValueError(f"similarity: got {similarity.name!r} but expected a function of the cosine: {names}")
     by_cosine, cosine = OF_COSINE[similarity]
-    infinite_at_one = np.errstate(divide="ignore")
-    return OfCosine(
-        *(infinite_at_one(sp.lambdify(s_p, f, "numpy")) for f in (by_cosine, cosine, sp.diff(by_cosine, s_p)))
-    )
+    slope = compiled([sp.diff(by_cosine, s_p)], [s_p], NUMPY)
+    there, back = (sp.lambdify(s_p, f, "numpy") for f in (by_cosine, cosine))
+    return OfCosine(there, back, lambda u: slope(u)[0])
 
 
 def comparison_frame(objectives: Sequence[Objective], count: int = 64) -> pd.DataFrame:

@@ -187,10 +187,10 @@ def test_weights_of_an_anchor_are_those_of_the_objective():
     ("arguments", "said"),
     [
         (["vse_p", "--positives", "0.5", "--negatives", "0"], "expected one of vse_pp"),
-        (["vse_pp", "--positives", "0.5", "--negatives", "a"], "--negatives: got 'a' but expected similarities"),
-        (["vse_pp", "--positives", "", "--negatives", "0"], "--positives: got '' but expected similarities"),
-        (["vse_pp", "--positives", "1.5", "--negatives", "0"], "vse_pp: got the cosine 1.5 but expected one from -1"),
-        (["proxy_nca", "--positives", "0.5", "--negatives", "0"], "got the negative_squared_euclidean 0.5"),
+        (["vse_pp", "--positives", "0.5", "--negatives", "a"], "--negatives: got 'a' but expected a finite number"),
+        (["vse_pp", "--positives", "", "--negatives", "0"], "--positives: got '' but expected a finite number"),
+        (["vse_pp", "--positives", "1.5", "--negatives", "0"], "vse_pp: got s_p1 = 1.5 but expected a cosine from -1"),
+        (["proxy_nca", "--positives", "0.5", "--negatives", "0"], "expected a negative_squared_euclidean from -4 to 0"),
         (["vse_pp", "--positives", "0.5"], "--negatives"),
     ],
 )

@@ -74,9 +74,8 @@ def multiple(
             return None
         c = weights[known].subs(at) / others[known].subs(at)
     residues = [weights[s] - c * other for s, other in others.items()]
-    if any(find_witness(e, field.ranges, CENTRES) for e in residues):  # which is quicker than to seek a proof in vain
-        return None
-    return c if all(proves_zero(e, field.region) for e in residues) else None
+    refuted = any(find_witness(e, field.ranges, CENTRES) for e in residues)  # quicker than to seek a proof in vain
+    return c if not refuted and all(proves_zero(e, field.region) for e in residues) else None
 
 
 def is_function_of_potential(field: WeightField) -> bool:

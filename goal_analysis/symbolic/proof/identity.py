@@ -84,11 +84,7 @@ def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) ->
 @lru_cache(maxsize=1024)
 def _drawn(ends: tuple[tuple[sp.Expr, sp.Expr], ...], count: int) -> list[tuple[Fraction, ...]]:
     source, lines = random.Random(20221024), [(_fraction(low), _fraction(high)) for low, high in ends]
-
-    def within(low: Fraction, high: Fraction) -> Fraction:
-        return low + (high - low) * Fraction(source.randrange(1, 9973), 9973)
-
-    return [tuple(within(*line) for line in lines) for _ in range(count)]
+    return [tuple(a + (b - a) * Fraction(source.randrange(1, 9973), 9973) for a, b in lines) for _ in range(count)]
 
 
 def _fraction(number: sp.Expr) -> Fraction:

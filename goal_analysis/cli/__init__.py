@@ -80,6 +80,7 @@ def load_extensions(
 def main() -> None:
     """Run the command line; an OSError without a file is that of the standard output, which is full or closed."""
     gc.set_threshold(50_000)  # nearly all that a command makes stays until its end
+    os.environ.setdefault("SYMPY_CACHE_SIZE", "50000")  # by default it is full after one derivation
     try:
         try:
             app()

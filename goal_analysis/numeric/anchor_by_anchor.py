@@ -4,8 +4,8 @@ It shares nothing with the engine: no mask, no padding, no chain rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import sympy as sp
 import torch
@@ -25,28 +25,28 @@ Handed = tuple[Tensor, Tensor]
 Own = tuple[Tensor, Tensor]  # the similarity of the term's own positive, and what the pair carries
 
 
-@dataclass(frozen=True, eq=False)
-class AnchorByAnchor:
+class AnchorByAnchor(NamedTuple):
     """L and ∂L/∂S of a batch by autograd, in float64, with the sizes of what both are summed from."""
 
-    value: Float[Tensor, ""]
-    gradient: Float[Tensor, "rows columns"]
-    value_scale: float  # |L| + Σ|s·∂L/∂s| over pairs, directions, terms and sides
-    gradient_scale: float  # the largest sum of magnitudes at one place of ∂L/∂S
+    value: Float[Tensor, "*tables"]
+    gradient: Float[Tensor, "*tables rows columns"]
+    value_scale: Float[Tensor, "*tables"]  # |L| + Σ|s·∂L/∂s| over pairs, directions, terms and sides
+    gradient_scale: Float[Tensor, "*tables"]  # the largest sum of magnitudes at one place of ∂L/∂S
 
 
 def anchor_by_anchor(
     loss: Objective,
-    scores: Float[Tensor, "rows columns"],
+    scores: Float[Tensor, "*tables rows columns"],
     matches: Matches,
     settings: Mapping[str, float | int] | None = None,
 ) -> AnchorByAnchor:
-    """L and ∂L/∂S, one anchor after the other; among equal values the first is the largest, or the smallest."""
+    """L and ∂L/∂S of every table, anchor after anchor; of equal values the first is the largest, or the smallest."""
     values = tuple(loss.values(settings).items())
-    s = scores.detach().to("cpu", torch.float64)
+    s = scores.detach().to("cpu", torch.float64)[None].flatten(0, -3).permute(1, 2, 0)
     carried = s.new_zeros(matches.shape) if matches.carried is None else matches.carried.to("cpu", torch.float64)
+    carried = carried.unsqueeze(2).expand(-1, -1, s.shape[2])
     copies: list[Tensor] = []
-    value = torch.zeros((), dtype=torch.float64)
+    value = torch.zeros(s.shape[2], dtype=torch.float64, requires_grad=True)
     for term in loss.terms:
         anchors: list[Handed] = []
         for by_columns in DIRECTIONS[loss.anchors]:
@@ -54,37 +54,35 @@ def anchor_by_anchor(
             # The sides read copies, so that their shares of the gradient are told apart.
             own = [s.clone().requires_grad_() for _ in (s_p, s_n, *term.named)]
             copies += own
-            one_a_class = [_one_a_class(loss, copy, matches.shape[1], values) for copy in own]
-            y, *of_sides = (copy.T if by_columns else copy for copy in (carried, *one_a_class))
+            if loss.grouped is not None:
+                of_classes = (copy.unflatten(1, (matches.shape[1], -1)).movedim(2, 0) for copy in own)
+                own = [_aggregate(loss.grouped, some, values) for some in of_classes]
+            y, *of_sides = (copy.transpose(0, 1) if by_columns else copy for copy in (carried, *own))
             anchors += _anchors(term, of_sides, tables[0], tables[1], y, values)
-        summed = sum((factors @ phi for factors, phi in anchors), torch.zeros_like(value))
-        value = value + summed / max(_count(loss.reduction, [phi for _, phi in anchors]), 1)
-    if value.requires_grad:
-        shares = torch.stack(torch.autograd.grad(value, copies, materialize_grads=True))
-    else:
-        shares = torch.zeros_like(torch.stack(copies))
+        summed = sum(((factors * phi).sum(0) for factors, phi in anchors), torch.zeros_like(value))
+        value = value + summed / _count(loss.reduction, [phi for _, phi in anchors])
+    shares = torch.stack(torch.autograd.grad(value.sum(), copies, materialize_grads=True))
     sizes = shares.detach().nan_to_num(0.0, 0.0, 0.0).abs().sum(0)
     return AnchorByAnchor(
-        value=value.detach(),
-        gradient=shares.sum(0),
-        value_scale=float(value.detach().abs() + (sizes * s.abs()).sum()),
-        gradient_scale=float(sizes.max()) if sizes.numel() else 0.0,
+        value=value.detach().reshape(scores.shape[:-2]),
+        gradient=shares.sum(0).permute(2, 0, 1).reshape(scores.shape),
+        value_scale=(value.detach().abs() + (sizes * s.abs()).sum((0, 1))).reshape(scores.shape[:-2]),
+        gradient_scale=(sizes.amax((0, 1)) if sizes.numel() else value.detach()).reshape(scores.shape[:-2]),
     )
 
 
-def _one_a_class(loss: Objective, s: Tensor, classes: int, values: Values) -> Tensor:
-    if loss.grouped is None:
-        return s
-    of_class = s.unflatten(1, (classes, -1))
-    if loss.grouped in (MAX, MIN):
-        return (of_class.max(2) if loss.grouped == MAX else of_class.min(2)).values
-    return _combined(loss.grouped, of_class.shape[2], values)(*of_class.unbind(2))
+def _aggregate(aggregator: Aggregator, of_pairs: Tensor, values: Values) -> Tensor:
+    if aggregator in (MAX, MIN):
+        chosen = torch.argmax if aggregator == MAX else torch.argmin
+        return of_pairs.gather(0, chosen(of_pairs, 0, keepdim=True))[0]
+    return _combined(aggregator, len(of_pairs), values)(*of_pairs.unbind())
 
 
-def _count(reduction: Reduction, values: list[Tensor]) -> int:
+def _count(reduction: Reduction, values: list[Tensor]) -> int | Tensor:
     """What the sum of a term is divided by, from the values of Φ of every anchor."""
-    every = {Reduction.SUM: 1, Reduction.MEAN: len(values), Reduction.MEAN_EACH: sum(map(len, values))}
-    return every[reduction] if reduction in every else sum(int((phi > 0).sum()) for phi in values)
+    if reduction is Reduction.MEAN_ACTIVE and values:
+        return (torch.cat(values) > 0).sum(0).clamp(min=1)
+    return max({Reduction.MEAN: len(values), Reduction.MEAN_EACH: sum(map(len, values))}.get(reduction, 1), 1)
 
 
 def _anchors(
@@ -111,13 +109,13 @@ def _anchors(
             there = [one for one in handed if one is not None]
             if len(there) == len(handed):
                 (factors_n, x, y_of_n), *named = there
-                factors.append((factors_p[some, None] * factors_n).flatten())
+                factors.append((factors_p[some, None] * factors_n).flatten(0, 1))
                 phi = outer(of_p[some, None], x, *(z for _, z, _ in named), *counts, y_of_p[some, None], y_of_n)
-                evaluated.append(phi.expand(len(of_p[some]), len(x)).flatten())
+                evaluated.append(phi.flatten(0, 1))
         if evaluated and term.total is None:
             yield torch.cat(factors), torch.cat(evaluated)
         elif evaluated:
-            summed = torch.cat(factors) @ torch.cat(evaluated)
+            summed = (torch.cat(factors) * torch.cat(evaluated)).sum(0)
             yield torch.ones_like(summed[None]), formula(term.total, (total,), values)(summed[None])
 
 
@@ -152,9 +150,9 @@ def _handed(
     own: Own | None = None,
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """The factors that Φ counts for with what the side hands to it, and what the pairs carry; None without pairs."""
-    nothing = scores.new_zeros(1)
+    nothing = scores.new_zeros(1, scores.shape[2])
     if side is None:
-        return scores.new_ones(1), nothing, nothing
+        return torch.ones_like(nothing), nothing, nothing
     if not pairs:
         return None
     rows, columns = zip(*pairs, strict=True)
@@ -167,13 +165,7 @@ def _handed(
     if aggregator.enumerates:
         with torch.no_grad():
             return torch.stack(_weights(aggregator, len(pairs), values)(*of_pairs.unbind())), of_pairs, carried
-    if aggregator == MAX:
-        aggregate = of_pairs[of_pairs.argmax()]
-    elif aggregator == MIN:
-        aggregate = of_pairs[of_pairs.argmin()]
-    else:
-        aggregate = _combined(aggregator, len(pairs), values)(*of_pairs.unbind())
-    return scores.new_ones(1), aggregate.reshape(1), nothing
+    return torch.ones_like(nothing), _aggregate(aggregator, of_pairs, values)[None], nothing
 
 
 @lru_cache(maxsize=1024)

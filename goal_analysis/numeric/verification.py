@@ -24,7 +24,7 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.anchor_by_anchor import anchor_by_anchor
+from goal_analysis.numeric.anchor_by_anchor import AnchorByAnchor, anchor_by_anchor
 from goal_analysis.numeric.batches import BATCHES, Batch
 from goal_analysis.numeric.compilation import Values, formula
 from goal_analysis.numeric.functions import loss_value, weights_of_scores
@@ -32,6 +32,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import embedding_gradients, scores
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import hinge, s_n, s_p, step, undetach
+from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.evaluation import MULTIPRECISION, Program, program
 
 BOUND = 1e-10  # the largest relative error in float64
@@ -171,47 +172,58 @@ def _errors(compared: _Compared, dtype: torch.dtype, where: str) -> dict[str, fl
 def _comparisons(decomposition, batch, dtype, device, settings) -> Iterator[_Compared]:
     loss = decomposition.loss
     values = tuple(loss.values(settings).items())
-    embeddings = [e.to(device, dtype) for e in (batch.rows, batch.columns)]
-    if loss.grouped is not None:  # every class has another's proxy besides
-        embeddings[1] = torch.stack((embeddings[1], embeddings[1].roll(1, 0)), 1).flatten(0, 1)
+    embeddings, similarities = _scored(loss, batch, dtype, device)
     if not all(e.isfinite().all() for e in embeddings):
         raise ValueError(
             f"loss {loss.name!r}: got embeddings of batch {batch.name!r} that are not finite in "
             f"{str(dtype).removeprefix('torch.')} but expected finite ones"
         )
-    similarities = scores(loss.similarity, *embeddings).to(dtype)
-    if loss.reads_carried:
-        drawn = torch.rand(batch.matches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        batch = replace(batch, matches=replace(batch.matches, carried=drawn))
     of_classes = similarities if loss.grouped is None else similarities[:, ::2]
-    yield from _of_triplets(
-        decomposition, of_classes, batch.matches, tuple(decomposition.field.values(settings).items())
-    )
+    given, exact = _matches(loss, batch), _leaf(similarities)
+    matches = given.to(device)
+    yield from _of_triplets(decomposition, of_classes, given, tuple(decomposition.field.values(settings).items()))
 
-    exact = _leaf(similarities)
-    matches = batch.matches.to(device)
     if max(exact.shape) <= ROWS:
-        by_anchor = anchor_by_anchor(loss, exact, batch.matches, settings)
-        reference, summed = by_anchor.gradient, by_anchor.gradient_scale
-        value = loss_value(loss, similarities, matches, settings)
-        yield _Compared("L", value, by_anchor.value, summed=by_anchor.value_scale)
+        dtypes = DTYPES if dtype in DTYPES and similarities.is_cpu else (dtype,)
+        by_anchor = _by_anchor(loss, batch, dtypes, device, tuple((settings or {}).items()))
+        total, reference, size, summed = (of_dtypes[dtypes.index(dtype)] for of_dtypes in by_anchor)
+        yield _Compared("L", loss_value(loss, similarities, matches, settings), total, summed=float(size))
     else:
-        reference = _gradients(loss_value(loss, exact, batch.matches, settings), exact)[0]
+        reference = _gradients(loss_value(loss, exact, given, settings), exact)[0]
         summed = 0.0
     _check_singularities(decomposition, exact, reference, values)
     w = weights_of_scores(loss, similarities, matches, settings)
-    yield _Compared("W", w, reference, summed=summed)
+    yield _Compared("W", w, reference, summed=float(summed))
 
     inner = [side.inner for term in loss.terms for side in term.sides]
     if dtype.itemsize < 4 and any(e.has(step) and e.has(s_n) and e.has(s_p) for e in inner):
         return  # which pairs count is told by comparing two scores, otherwise where digits are few
     leaves = [_leaf(e) for e in embeddings]
-    value = loss_value(loss, scores(loss.similarity, *leaves), batch.matches, settings)
+    value = loss_value(loss, scores(loss.similarity, *leaves), given, settings)
     found = embedding_gradients(loss.similarity, w, *(e.to(w.dtype) for e in embeddings))
     for name, gradient, expected, axis in zip("XY", found, _gradients(value, *leaves), (1, 0), strict=True):
         singular = ~reference.isfinite().all(axis).unsqueeze(1)
         terms = reference.nan_to_num(0.0, 0.0, 0.0).abs().sum(axis).max()
-        yield _Compared(f"∂L/∂{name}", gradient, expected.masked_fill(singular, torch.nan), float(terms), summed)
+        yield _Compared(f"∂L/∂{name}", gradient, expected.masked_fill(singular, torch.nan), float(terms), float(summed))
+
+
+def _scored(loss: Objective, batch: Batch, dtype: torch.dtype, device) -> tuple[list[Tensor], Tensor]:
+    embeddings = [e.to(device, dtype) for e in (batch.rows, batch.columns)]
+    if loss.grouped is not None:  # every class has another's proxy besides
+        embeddings[1] = torch.stack((embeddings[1], embeddings[1].roll(1, 0)), 1).flatten(0, 1)
+    return embeddings, scores(loss.similarity, *embeddings).to(dtype)
+
+
+def _matches(loss: Objective, batch: Batch) -> Matches:
+    drawn = torch.rand(batch.matches.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return replace(batch.matches, carried=drawn) if loss.reads_carried else batch.matches
+
+
+@lru_cache(maxsize=64)
+def _by_anchor(loss: Objective, batch: Batch, dtypes, device, settings) -> AnchorByAnchor:
+    """L, ∂L/∂S and the sizes of both for the scores in every dtype, for which anchors are gone through once."""
+    rounded = torch.stack([_scored(loss, batch, dtype, device)[1].to("cpu", torch.float64) for dtype in dtypes])
+    return anchor_by_anchor(loss, rounded, _matches(loss, batch), dict(settings))
 
 
 def _leaf(x: Tensor) -> Tensor:

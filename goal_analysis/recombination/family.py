@@ -12,12 +12,11 @@ from goal_analysis.recombination.description import SIGNS, Description
 from goal_analysis.recombination.minings import Mining, hardest, mining_text, semi_hard, softmax, top_k
 from goal_analysis.recombination.parts import TWIN, Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine, refusal
-from goal_analysis.symbolic.analysis.recovery import NoTwin
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import COSINE
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.proof.identity import find_witness
-from goal_analysis.symbolic.weight import PairWeights, TripletWeight
+from goal_analysis.symbolic.weight import PairWeights
 
 FAMILY_MININGS: tuple[Mining, ...] = (hardest(), softmax(12.0, 12.0), top_k(5), semi_hard(0.2))
 """The minings of the family."""
@@ -46,33 +45,33 @@ def combinations(
     """Every combination with one of the parts ``using`` names, if any, as an objective or with the reason why none."""
     pairs = {p.name: p for p in (*parts.pair_weights, *pair_weights_of(parts))}
     heads = [t.name for t in parts.triplet_weights] + [parts.triplet(name).name + TWIN for name in twinned]
-    resolved = lru_cache(maxsize=None)(partial(_resolved, parts))
     for mining in minings:
         mined = mining_text(mining)
         behind = "" if mined == "hardest" else f"@{mined}"
-        for head, pair in product(heads, pairs):
-            if using and using.isdisjoint((head, pair)):
-                continue
-            name = f"{head}/{pair}{behind}"
-            found = resolved(head, pair)
-            if isinstance(found, str):
-                yield LeftOut(name, found)
-            else:
-                yield _member(name, (head, pair), partial(composed, *found, mining, name=name))
-        for loss, pair in product(parts.losses, parts.pair_weights):
-            if using and using.isdisjoint((loss.name, pair.name)):
-                continue
-            name = f"{loss.name}/{pair.name}@{mined}"
-            if loss.similarity == COSINE:
-                exchanged = partial(recombine, loss, pair=pair, mining=mining, name=name)
-                yield _member(name, (loss.name, pair.name), exchanged)
-            else:
-                yield LeftOut(name, "its scores are distances")
+        makers = [(head, pair, behind, partial(_of_weights, parts, head, pair)) for head, pair in product(heads, pairs)]
+        of_losses = product(parts.losses, parts.pair_weights)
+        makers += [(loss.name, pair.name, f"@{mined}", partial(_of_loss, loss, pair)) for loss, pair in of_losses]
+        for head, pair, end, make in makers:
+            if not using or not using.isdisjoint((head, pair)):
+                yield _member(f"{head}/{pair}{end}", (head, pair), partial(make, mining))
 
 
-def _member(name: str, of: tuple[str, str], make: Callable[[], Objective]) -> Description | LeftOut:
+def _of_weights(parts: Parts, triplet: str, pair: str, mining: Mining, name: str) -> Objective:
+    t, p = parts.resolved(triplet, pair)
+    if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
+        raise ValueError("its twin is itself: what trains is the gradient of a loss already")
+    return composed(t, p, mining, name=name)
+
+
+def _of_loss(loss: Objective, pair: PairWeights, mining: Mining, name: str) -> Objective:
+    if loss.similarity != COSINE:
+        raise ValueError("its scores are distances")
+    return recombine(loss, pair=pair, mining=mining, name=name)
+
+
+def _member(name: str, of: tuple[str, str], make: Callable[[str], Objective]) -> Description | LeftOut:
     try:
-        objective = make()
+        objective = make(name)
         refused = refusal(objective)
     except ValueError as problem:
         return LeftOut(name, str(problem))
@@ -135,13 +134,3 @@ def _equal(one: PairWeights, other: PairWeights) -> bool:
         if all(find_witness(a - b.xreplace(renamed), ranges) is None for a, b in pairs):
             return True
     return False
-
-
-def _resolved(parts: Parts, triplet: str, pair: str) -> tuple[TripletWeight, PairWeights] | str:
-    try:
-        t, p = parts.resolved(triplet, pair)
-    except NoTwin as problem:
-        return str(problem)
-    if triplet.endswith(TWIN) and t.expression == parts.triplet(triplet.removesuffix(TWIN)).expression:
-        return "its twin is itself: what trains is the gradient of a loss already"
-    return t, p

@@ -103,7 +103,9 @@ def verdict_on_scores(objective: Objective) -> Integrability:
     """The same on the weights of the scores, wherever the embeddings move."""
     try:
         found = _decided(objective)
-        if found.integrable is True or not objective.hyperparameters:
+        chosen = {side.aggregator.name for term in objective.terms for side in term.sides} <= CHOICES
+        # A triplet that is a witness has these values already; an aggregate may be out of reach at them.
+        if found.integrable is True or (found.witness and chosen) or not objective.hyperparameters:
             return found
         values = objective.values()
         terms = [term.map(lambda e: e.subs(values)) for term in objective.terms]

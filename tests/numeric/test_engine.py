@@ -98,6 +98,17 @@ def test_a_thousandth_too_much_is_seen(loss: Objective) -> None:
 
 
 @every_kind
+def test_tables_of_scores_gone_through_at_once_read_nothing_of_each_other(loss: Objective) -> None:
+    s, matches = similarities(loss, SEVERAL_CAPTIONS), carrying(loss, SEVERAL_CAPTIONS.matches)
+    tables = torch.stack((s, s.bfloat16().double(), torch.full_like(s, torch.nan)))
+    at_once = anchor_by_anchor(loss, tables, matches)
+    for i, alone in enumerate(anchor_by_anchor(loss, table, matches) for table in tables[:2]):
+        for found, expected in zip(at_once, alone, strict=True):
+            torch.testing.assert_close(found[i], expected, rtol=1e-12, atol=1e-15)
+    assert not torch.equal(at_once.gradient[0] * s, at_once.gradient[1] * tables[1]), loss
+
+
+@every_kind
 def test_of_one_anchor_they_are_those_of_the_formulas(loss: Objective) -> None:
     one = replace(loss, anchors=Anchors.ROWS)
     s = scores(loss.similarity, RANDOM_PAIRS.rows[:1], RANDOM_PAIRS.columns[:5])

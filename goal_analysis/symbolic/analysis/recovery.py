@@ -15,7 +15,7 @@ import sympy as sp
 from goal_analysis.symbolic.analysis.kinks import is_continuous, poles
 from goal_analysis.symbolic.language.primitives import opened, s_n, s_p, step
 from goal_analysis.symbolic.proof.antiderivative import antiderivative
-from goal_analysis.symbolic.proof.identity import Undecided, proves_zero, random_points, refute_zero
+from goal_analysis.symbolic.proof.identity import Undecided, find_witness, proves_zero, random_points, refute_zero
 from goal_analysis.symbolic.proof.tidying import bounded_factor, simplest
 from goal_analysis.symbolic.weight import WeightField
 
@@ -73,8 +73,9 @@ def multiple(
         if at is None:
             return None
         c = weights[known].subs(at) / others[known].subs(at)
-    equal = all(proves_zero(weights[s] - c * other, field.region) for s, other in others.items())
-    return c if equal else None
+    residues = [weights[s] - c * other for s, other in others.items()]
+    refuted = any(find_witness(e, field.ranges, CENTRES) for e in residues)  # quicker than to seek a proof in vain
+    return c if not refuted and all(proves_zero(e, field.region) for e in residues) else None
 
 
 def is_function_of_potential(field: WeightField) -> bool:

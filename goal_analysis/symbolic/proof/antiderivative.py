@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import sympy as sp
 from sympy.integrals.manualintegrate import manualintegrate
 from sympy.integrals.rationaltools import ratint
@@ -108,6 +110,7 @@ def _with_real_logarithms(found: sp.Expr, variable: sp.Symbol, ranges: Ranges) -
     return found.replace(sp.log, real)
 
 
+@lru_cache(maxsize=1024)
 def _by_sympy(function: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
     if sp.count_ops(function) > MOST_OPERATIONS or function.has(*PRIMITIVES, *({s_p, s_n} - {variable})):
         return None  # SymPy knows these functions spelt with exp alone, and then searches for minutes

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 
 import mpmath
@@ -59,7 +60,7 @@ def find_witness(
     """The clearest point within ``ranges`` at which ``expression`` is certainly not zero; it names all ``symbols``."""
     symbols = symbols or tuple(sorted(expression.free_symbols, key=str))
     compiled = program([expression], symbols)
-    tried = list(_drawn(symbols, ranges, points))
+    tried = _drawn(tuple(ranges[s] for s in symbols), points)
     by_size = sorted(tried, key=lambda point: -_size(compiled, point))
     for point in (*by_size[:PROMISING], *tried[:PROMISING]):
         value = certain_value(compiled, point)
@@ -76,15 +77,14 @@ def _size(compiled: Program, point: tuple[Fraction, ...]) -> float:
 
 def random_points(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[dict[sp.Symbol, sp.Rational]]:
     """``count`` points with rational coordinates strictly within ``ranges``, the same in every run."""
-    for point in _drawn(symbols, ranges, count):
+    for point in _drawn(tuple(ranges[s] for s in symbols), count):
         yield {s: sp.Rational(x.numerator, x.denominator) for s, x in zip(symbols, point, strict=True)}
 
 
-def _drawn(symbols: tuple[sp.Symbol, ...], ranges: Ranges, count: int) -> Iterator[tuple[Fraction, ...]]:
-    source = random.Random(20221024)
-    lines = [tuple(map(_fraction, ranges[symbol])) for symbol in symbols]
-    for _ in range(count):
-        yield tuple(low + (high - low) * Fraction(source.randrange(1, 9973), 9973) for low, high in lines)
+@lru_cache(maxsize=1024)
+def _drawn(ends: tuple[tuple[sp.Expr, sp.Expr], ...], count: int) -> list[tuple[Fraction, ...]]:
+    source, lines = random.Random(20221024), [(_fraction(low), _fraction(high)) for low, high in ends]
+    return [tuple(a + (b - a) * Fraction(source.randrange(1, 9973), 9973) for a, b in lines) for _ in range(count)]
 
 
 def _fraction(number: sp.Expr) -> Fraction:

@@ -101,6 +101,10 @@ def faults(figure):
                 and np.allclose(a, b, atol=1e-3 * np.nanmax(np.abs(a)))
             ):
                 found.append(f"one line twice: {one.get_label()} and {other.get_label()}")
+    for ax in axes:
+        for tick in ax.get_xticks() if ax.get_xlabel() in ("step", "epoch") else ():
+            if tick % 1:
+                found.append(f"a fraction of a count: {tick}")
     for text in texts:
         for line, following in pairwise(text.get_text().splitlines()):
             if line[-1:].isalnum() and f"{line.split()[-1]}{following.split()[0]}" in LONG:
@@ -267,6 +271,8 @@ def broken(how):
             axes[0, 0].plot([1, 2.0001], label="another", color="black", linestyle="--")
         elif how == "broken":
             axes[0, 0].set_title(f"{LONG[:8]}\n{LONG[8:30]}")
+        elif how == "fraction":
+            axes[0, 0].set(xlabel="step", xlim=(0.95, 1.05))
         elif how == "flat":
             axes[0, 0].lines[0].set_ydata([1, 1])
             axes[0, 1].lines[0].set_ydata([0, 0])
@@ -274,7 +280,7 @@ def broken(how):
 
 
 @pytest.mark.parametrize(
-    "how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend", "twice", "broken"]
+    "how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend", "twice", "broken", "fraction"]
 )
 def test_what_cannot_be_read_is_found(how):
     said = "empty" if how == "unseen" else how

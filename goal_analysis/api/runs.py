@@ -228,8 +228,8 @@ def compare(
     named = {name: experiment_of(preset, data, one, 0, assignments) for name, one in _by_name(objectives).items()}
     measured = measured_on(split, next(iter(named.values())))
     with Driver(Path(output), at_once=jobs) as driver:
-        driver.expect(len(named) * seeds)
         jobs_of = seed_jobs(Path(output), named, seeds)
+        driver.expect(len(jobs_of), baseline=next(iter(jobs_of.values())).folder.parent.name)
         failures = driver.run(jobs_of.values())
     for failure in failures:
         warnings.warn(str(failure), stacklevel=2)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,7 @@ def demo(
     goal-analyze demo -o demo
     """
     start = time.perf_counter()
+    import_module("goal_analysis.study.report")  # where an extra is missing, nothing is begun
     with ending_a_demo(output):
         typer.echo("1/6 Deriving the weights of the catalog")
         print_summary(records := summaries(ga.losses()))

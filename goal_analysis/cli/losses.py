@@ -172,8 +172,7 @@ def measure(
         ),
     ] = None,
     assignments: Annotated[
-        Texts,
-        Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated."),
+        Texts, Option("--with", metavar="NAME=VALUE", help="An argument of its constructor or call; may be repeated.")
     ] = None,
     points: Annotated[int, Option(min=3, max=201, help="Grid points along each similarity.")] = 21,
     dim: Annotated[Number, counted(help="The dimension of its embeddings.")] = None,

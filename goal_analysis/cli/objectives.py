@@ -20,8 +20,7 @@ if TYPE_CHECKING:  # torch is loaded when a command runs
 
 def family(
     integrable: Annotated[
-        bool | None,
-        Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others."),
+        bool | None, Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others.")
     ] = None,
     sign: Annotated[Text, Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")] = None,
     using: Annotated[

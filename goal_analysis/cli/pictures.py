@@ -273,7 +273,7 @@ def report(
     runs: Annotated[list[Path], Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("report.html"),
     baseline: Annotated[
-        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default the one that began first.")
+        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default that of compare, or the first.")
     ] = None,
     queries: Annotated[
         int, options.counted(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")

@@ -135,8 +135,8 @@ def chosen_experiment(
     from goal_analysis.vse.loop.experiment import presets
 
     if (file is None) == (preset is None):
-        given = f"got {'both' if file else 'neither'} an experiment's file and a preset"
-        refuse(f"{given} but expected one; presets are {', '.join(presets())}")
+        given = "got both an experiment's file and" if file else "got neither an experiment's file nor"
+        refuse(f"{given} a preset but expected one; presets are {', '.join(presets())}")
     options.check_names([preset], [objective] if objective else [])
     from goal_analysis.api.runs import experiment_of
 

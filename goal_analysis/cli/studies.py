@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -108,7 +109,7 @@ def driving(output: Path, engines: Engines) -> Iterator[Driver]:
                 runs_on = RayCluster(engines.address, engines.gpus_per_run)
             else:
                 runs_on = LocalProcesses()
-            with Driver(output, runs_on, engines.jobs, lambda line: typer.echo(line, err=engines.as_json)) as driver:
+            with Driver(output, runs_on, engines.jobs, partial(typer.echo, err=engines.as_json), sys.argv) as driver:
                 yield driver
         except (OSError, ValueError) as problem:
             typer.echo(str(problem), err=True)
@@ -160,7 +161,7 @@ def compare(
     options.expect_among("--baseline", first, experiments)
     jobs = seed_jobs(output, experiments, seeds)  # refused where a folder has another experiment's run
     with driving(output, engines) as driver:
-        driver.expect(len(experiments) * seeds)
+        driver.expect(len(jobs), baseline=jobs[first, 0].folder.parent.name)
         try:
             failures = driver.run(jobs.values())
         finally:  # after Ctrl-C too

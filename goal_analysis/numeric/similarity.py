@@ -186,10 +186,7 @@ def _regularized_gradients(strength: float, weights: Tensor, x: Tensor, y: Tenso
 
 
 _TENSORS: dict[Similarity, tuple[Callable[[Tensor, Tensor], Tensor], Direction]] = {
-    COSINE: (
-        _cosines,
-        Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients),
-    ),
+    COSINE: (_cosines, Direction("cosine", "of x: (ŷ − s·x̂)/‖x‖; of y: (x̂ − s·ŷ)/‖y‖", _cosine_gradients)),
     DOT: (lambda x, y: x @ y.T, Direction("dot", "of x: y; of y: x", _dot_gradients)),
     NEGATIVE_SQUARED_EUCLIDEAN: (
         lambda x, y: -_squared_distances(x, y),

@@ -133,8 +133,7 @@ def draw_weight_distribution(pairs: pd.DataFrame, ax: Axes) -> Axes:
         label = f"$|{symbol}|$, {len(of_kind):,} pairs" + (f", {left_out:,} {below}" if left_out else "")
         sns.ecdfplot(x=of_kind, complementary=True, ax=ax, color=colour, label=label)
     shown = np.log10(sizes[sizes > floor])
-    low, high = np.floor(shown.min()), np.ceil(shown.max())
-    ax.set_xlim(10.0**low, 10.0 ** max(high, low + 1))
+    ax.set_xlim(10.0 ** (np.ceil(shown.min()) - 1), 10.0 ** (np.floor(shown.max()) + 1))  # none is at an end
     ax.set(
         xscale="log", yscale="log", xlabel="weight (log scale)", ylabel="share of pairs with\nat least it (log scale)"
     )

@@ -57,12 +57,9 @@ def draw_curves(
             label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
             looks = line_of(names.index(name)) | {"label": label, "errorbar": mean_interval}
         _draw_line(line, ax, along, **looks)
-    ax.set(xlabel=along, ylabel=NAMES.get(quantity, quantity))
+    ax.set_ylabel(NAMES.get(quantity, quantity))
     if quantity.endswith("_share"):  # what rounding makes of a share that never changes is no news
         ax.set_ylim(-0.02, 1.02)
-    if found[along].nunique() == 1:
-        ax.set_xlim(found[along].iloc[0] - 1, found[along].iloc[0] + 1)
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     return ax
 
 
@@ -75,7 +72,6 @@ def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
         # Of three quantiles the middle one is their median, and the others are as far as they reach.
         looks = {"estimator": "median", "errorbar": ("pi", 100), "label": kind, "color": colour, "linestyle": dash}
         _draw_line(means[sides == side], ax, "step", **looks)
-    ax.set_xlabel("step")
     if quantity == "w":
         weight_axis(ax, means["value"], means["quantity"].where(means["quantity"].str.endswith("q50")), "|weight|")
     else:
@@ -86,6 +82,10 @@ def draw_quantiles(frame: pd.DataFrame, ax: Axes, quantity: str) -> Axes:
 def _draw_line(line: pd.DataFrame, ax: Axes, along: str, **looks: Any) -> None:
     mark = "o" if line[along].nunique() == 1 else None
     sns.lineplot(line, x=along, y="value", ax=ax, err_kws={"linewidth": 0}, legend=False, marker=mark, **looks)
+    if np.ptp(ends := ax.dataLim.intervalx) == 0:
+        ax.set_xlim(ends[0] - 1, ends[1] + 1, auto=None)  # until another line is longer
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    ax.set_xlabel(along)
 
 
 def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Progress:
     """How far a study is, as ``progress.json`` has it."""
 
     driver: str  # the process that drives the study, or drove it
+    command: tuple[str, ...] = ()  # what the user typed, if it was typed
+    baseline: str = ""  # the folder of the runs that others are compared with, where that was said
     runs: int = 0  # of the whole study
     done: int = 0  # of them, without those that failed
     failed: int = 0  # of them, in this call
@@ -69,11 +72,22 @@ class Progress:
 
 def read_progress(folder: Path) -> tuple[Progress, bool]:
     """How far the study in a folder is, and whether its driver is at work; a RunError where none has begun there."""
-    found = read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
-    lock = try_lock(folder / LOCK)
+    found, lock = _progress(folder), try_lock(folder / LOCK)
     if lock is not None:
         lock.release()
     return found, lock is None
+
+
+def study_of(run: Path) -> Progress:
+    """The study whose comparison a run in a folder is part of; an empty one where no intact one is found."""
+    for folder in run.resolve().parents[1:4]:  # compare's own, or those of one that a study confirms by
+        with suppress(RunError):
+            return _progress(folder)
+    return Progress(driver="")
+
+
+def _progress(folder: Path) -> Progress:
+    return read_record(folder / PROGRESS, "what a study writes", lambda record: read_value(Progress, record, PROGRESS))
 
 
 def best_rsum(folder: Path) -> float:
@@ -94,11 +108,12 @@ class Driver:
         engine: Engine | None = None,
         at_once: int | None = None,
         say: Callable[[str], None] = lambda line: None,
+        command: Sequence[str] = (),
     ) -> None:
         self.folder, self.engine, self.say = folder, engine or LocalProcesses(), say
         self.at_once = self.engine.places if at_once is None else at_once
         check_counts(jobs=self.at_once)
-        self.progress = Progress(driver=f"process {os.getpid()} on {socket.gethostname()}")
+        self.progress = Progress(driver=f"process {os.getpid()} on {socket.gethostname()}", command=tuple(command))
         self._began, self._ended, self._written = time.monotonic(), 0, None
 
     def __enter__(self) -> Driver:
@@ -119,9 +134,9 @@ class Driver:
         finally:
             self.lock.release()
 
-    def expect(self, runs: int, done: int = 0) -> None:
-        """Say how many runs the whole study has, and how many of them were done before and are no jobs."""
-        self.progress = replace(self.progress, runs=runs, done=done)
+    def expect(self, runs: int, done: int = 0, baseline: str = "") -> None:
+        """Say how many runs the study has, how many were done before and are no jobs, and where the baseline's are."""
+        self.progress = replace(self.progress, runs=runs, done=done, baseline=baseline)
 
     def run(
         self,
@@ -221,12 +236,11 @@ def by_seed(
     first: dict[str, tuple[Path, str]] = {}
     for folder in done.values():
         record = read_run(folder)
-        read = record.data.fingerprint
-        before, expected = first.setdefault(json_text(record.experiment.data), (folder, read))
-        if read != expected:
+        before, expected = first.setdefault(json_text(record.experiment.data), (folder, record.data.fingerprint))
+        if record.data.fingerprint != expected:
             raise RunError(
-                f"{folder}: got data with the fingerprint {read} but expected {expected}, as in {before}: "
-                "they have changed in between, and such runs are not compared"
+                f"{folder}: got data with the fingerprint {record.data.fingerprint} but expected {expected}, "
+                f"as in {before}: they have changed in between, and such runs are not compared"
             )
     found: dict[str, dict[int, float]] = {}
     for (name, seed), folder in done.items():

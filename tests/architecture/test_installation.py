@@ -50,6 +50,7 @@ print(json.dumps(said))
 WITH_CORE_ALONE = ("list --library lightly", "show circle", "verify vse_pp", "compose nca/linear")
 WITH_CORE_ALONE += ("export nca/linear -o own.py",)
 WITH_EXTRAS = {"plot circle -o pictures": "plots", "discover --data scenes": "study", "study --data scenes": "study"}
+WITH_EXTRAS |= {"demo -o pages": "study"}
 
 
 def extras(project: Path) -> dict[str, list[str]]:
@@ -69,6 +70,7 @@ def results(blocked: set[str], commands: list[str], where: Path) -> dict[str, li
 
 
 def test_the_core_needs_no_extra_and_nothing_of_posix(project: Path, tmp_path: Path) -> None:
+    """Nor has a command begun that cannot come to its end."""
     of_extras = set().union(*(modules_of(extras(project)[name]) for name in ("plots", "train", "study")))
     said = results(of_extras | {"fcntl", "resource"}, [*WITH_CORE_ALONE, *WITH_EXTRAS], tmp_path)
     assert {words: said[words][0] for words in WITH_CORE_ALONE} == dict.fromkeys(WITH_CORE_ALONE, 0)
@@ -76,6 +78,7 @@ def test_the_core_needs_no_extra_and_nothing_of_posix(project: Path, tmp_path: P
         code, error = said[words]
         assert code == 2
         assert re.search(rf"got no (\S+) but expected \1>=.*: pip install 'goal-analysis\[{extra}\]'$", error.strip())
+    assert not (tmp_path / "pages").exists()
 
 
 def test_a_package_older_than_its_extra_asks_for_is_named_with_its_version(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """`train`, `evaluate`, `retrieve` and `compare` as a user calls them, on a small folder of features."""
 
+import html
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from goal_analysis.api.runs import experiment_of
 from goal_analysis.cli import app
 from goal_analysis.cli.runs import processes
 from goal_analysis.files import folder_name
+from goal_analysis.study.driver import PROGRESS
 from goal_analysis.vse.folder.checkpoint import load, steps
 from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG
 from goal_analysis.vse.loop.experiment import presets
@@ -122,7 +125,7 @@ def test_presets_are_listed_with_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train"], "got neither an experiment's file and a preset but expected one"),
+        (["train"], "got neither an experiment's file nor a preset but expected one"),
         (["train", "--preset", "bag"], "got 'bag' but expected one of"),
         (
             ["train", "--preset", "bag_of_words", "--set", "training.epoch=3"],
@@ -220,10 +223,11 @@ def test_a_run_is_logged_for_tensorboard(folder: Path, tmp_path: Path, monkeypat
     )
 
 
-def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
+def test_objectives_are_compared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     words = ["compare", "--preset", "bag_of_words", "--data", str(folder), "--seeds", "2", "--jobs", "2", *settings]
     words += ["--objective", "vse_pp", "--objective", "nca/linear@softmax:12", "-o", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["goal-analyze", *words])
     result = called(*words)
     assert result.exit_code == 0, result.output
     assert "nca/linear@softmax:12: " in result.output
@@ -235,6 +239,16 @@ def test_objectives_are_compared(folder: Path, tmp_path: Path) -> None:
         seeds = (tmp_path / folder_name(row["objective"])).iterdir()
         each = [json.loads(called("evaluate", str(run), "--split", "train", "--json").stdout) for run in seeds]
         assert row["mean"] == pytest.approx(np.mean([one["rsum"] for one in each]))
+    page = tmp_path / "report.html"
+    assert called("report", str(tmp_path), "-o", str(page), "--queries", "0").exit_code == 0
+    made, said = page.read_text(), "Differences are to {} over the same seeds"
+    assert said.format("vse_pp") in made, "not to the first by name"
+    assert shlex.join(["goal-analyze", *words]) in html.unescape(made)
+    assert str(tmp_path / "vse_pp") not in made, "the runs' own commands are none that anybody typed"
+    progress = (tmp_path / PROGRESS).rename(tmp_path / "aside")
+    assert called("report", str(tmp_path), "-o", str(page), "--queries", "0").exit_code == 0
+    assert said.format("nca/linear@softmax:12") in page.read_text(), "no study says what it compares with"
+    progress.rename(tmp_path / PROGRESS)
     missing = called(*words[:-1], str(tmp_path / "other"), "--split", "test")
     assert missing.exit_code == 2
     assert "split: got 'test' but expected one of train, dev" in missing.output.replace("\n", " ")

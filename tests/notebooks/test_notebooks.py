@@ -58,6 +58,7 @@ def test_they_are_numbered() -> None:
 def test_they_are_stripped_and_say_what_they_are(path: Path) -> None:
     cells = read(path).cells
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+    assert [cell["id"] for cell in cells] == [str(place) for place in range(len(cells))], "as nbstripout writes them"
     assert cells[0].source.startswith(f"# {path.stem[0]} · ")
     assert max(len(cell.source.splitlines()) for cell in cells) <= 40
     installing = [cell.source for cell in cells if "%pip install" in cell.source]

@@ -54,13 +54,14 @@ def what_is_drawn(ax):
 
 
 def is_seen(ax, numbers):
-    """Whether something in a panel lies within it: no number that is none, and none beyond its ends."""
+    """Whether something in a panel lies within it: numbers that are some, not beyond its ends nor all at a side."""
     places = [line.get_xydata() for line in ax.lines if np.size(line.get_xydata())]
     if not places or ax.collections or ax.patches or ax.images:
         return bool(numbers)
     with np.errstate(all="ignore"):
         x, y = ax.transLimits.transform(ax.transScale.transform(np.concatenate(places))).T
-    return bool(((x >= -0.01) & (x <= 1.01) & (y >= -0.01) & (y <= 1.01)).any())
+    within = x[(x >= -0.01) & (x <= 1.01) & (y >= -0.01) & (y <= 1.01)]
+    return bool(((within > 0.01) & (within < 0.99)).any() or (len(within) and np.ptp(within) > 0.01))
 
 
 def faults(figure):
@@ -101,6 +102,10 @@ def faults(figure):
                 and np.allclose(a, b, atol=1e-3 * np.nanmax(np.abs(a)))
             ):
                 found.append(f"one line twice: {one.get_label()} and {other.get_label()}")
+    for ax in axes:
+        for tick in ax.get_xticks() if ax.get_xlabel() in ("step", "epoch") else ():
+            if tick % 1:
+                found.append(f"a fraction of a count: {tick}")
     for text in texts:
         for line, following in pairwise(text.get_text().splitlines()):
             if line[-1:].isalnum() and f"{line.split()[-1]}{following.split()[0]}" in LONG:
@@ -194,6 +199,8 @@ def test_pictures_of_a_model(pairs, taken_apart):
     assert faults(fit(figure, LONG)) == []
     silent = batch_figure(taken_apart("circle").loss, pairs.assign(weight=0.0), LONG)
     assert faults(silent) == []
+    alike = batch_figure(taken_apart("circle").loss, pairs.assign(weight=np.sign(pairs["weight"])), LONG)
+    assert faults(alike) == [], "weights of 1"
     rows = [(0, 0, "word " * 30, False, np.nan), (0, 1, np.zeros((4, 4, 3)), True, 0.9)]
     gallery = gallery_figure(pd.DataFrame(rows, columns=["query", "place", "item", "right", "score"]))
     assert faults(gallery) == []
@@ -259,6 +266,9 @@ def broken(how):
             axes[0, 0].set_title("mean nan")
         elif how == "unseen":
             axes[0, 1].lines[0].set_ydata([np.nan, np.nan])
+        elif how == "at a side":
+            axes[0, 1].lines[0].set_xdata([0, 0])
+            axes[0, 1].set_xlim(0, 1)
         elif how == "legend":
             axes[0, 0].plot([1, 2], [1e9, 2e9], label="a line")
             axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1))
@@ -267,6 +277,8 @@ def broken(how):
             axes[0, 0].plot([1, 2.0001], label="another", color="black", linestyle="--")
         elif how == "broken":
             axes[0, 0].set_title(f"{LONG[:8]}\n{LONG[8:30]}")
+        elif how == "fraction":
+            axes[0, 0].set(xlabel="step", xlim=(0.95, 1.05))
         elif how == "flat":
             axes[0, 0].lines[0].set_ydata([1, 1])
             axes[0, 1].lines[0].set_ydata([0, 0])
@@ -274,9 +286,23 @@ def broken(how):
 
 
 @pytest.mark.parametrize(
-    "how", ["cut", "overlap", "empty", "same", "flat", "no number", "unseen", "legend", "twice", "broken"]
+    "how",
+    [
+        "cut",
+        "overlap",
+        "empty",
+        "same",
+        "flat",
+        "no number",
+        "unseen",
+        "legend",
+        "twice",
+        "broken",
+        "fraction",
+        "at a side",
+    ],
 )
 def test_what_cannot_be_read_is_found(how):
-    said = "empty" if how == "unseen" else how
+    said = "empty" if how in ("unseen", "at a side") else how
     assert any(said in fault for fault in faults(broken(how)))
     assert faults(broken("")) == []

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from goal_analysis.pictures.canvas import panels
 from goal_analysis.pictures.run_figures import (
     draw_curves,
     draw_quantiles,
@@ -48,6 +49,15 @@ def test_curves_have_a_line_an_objective(runs, ax):
     bands = [band for band in ax.collections if any(len(path) for path in band.get_paths())]
     assert len(bands) == 1, "one seed has none"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "RSUM (of 600)")
+
+
+def test_a_short_line_and_a_long_one_are_both_whole(runs):
+    frame = log_frame(runs, "epoch").query("quantity == 'rsum'")
+    short, long = frame[frame["epoch"] == frame["epoch"].min()].assign(objective="short"), frame
+    for parts in ([short, long], [long, short]):
+        ax = draw_curves(pd.concat(parts), panels()[1][0, 0], "rsum")
+        low, high = ax.get_xlim()
+        assert low <= frame["epoch"].min() < frame["epoch"].max() <= high
 
 
 def test_one_epoch_is_a_point(runs, ax):

@@ -13,7 +13,7 @@ import sympy as sp
 
 from goal_analysis.cli.options import BASELINES
 from goal_analysis.cli.studies import FAMILIES
-from goal_analysis.pictures.run_frames import log_frame, over_seeds
+from goal_analysis.pictures.run_frames import Records, log_frame, over_seeds
 from goal_analysis.study.comparison import compare
 from goal_analysis.study.gallery import gallery
 from goal_analysis.study.report import report
@@ -83,7 +83,8 @@ def test_curves_are_means_over_the_seeds_that_got_so_far(runs: Path) -> None:
     one, other = (run.epochs for run in group.runs)
 
     def at_second_epoch(of: Group) -> pd.Series:
-        frame = log_frame(of.records, "epoch").query("quantity == 'rsum'")
+        logs = [Records(of.label, run.experiment.seed, run.epochs) for run in of.runs]
+        frame = log_frame(logs, "epoch").query("quantity == 'rsum'")
         return over_seeds(frame, ("objective", "epoch")).set_index(["objective", "epoch"]).loc[(of.label, 2)]
 
     both = at_second_epoch(group)

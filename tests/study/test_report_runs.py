@@ -1,13 +1,11 @@
 """Which runs a report finds in folders, how it puts them together, and what it says of those that it cannot use."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-import goal_analysis as ga
 from goal_analysis.study.report import report
 from goal_analysis.study.report.runs import compared_groups, gather_runs
 from goal_analysis.vse.data.split import RetrievalData
@@ -32,18 +30,6 @@ def test_runs_that_differ_by_their_seed_are_one_group(runs: Path) -> None:
     assert faults == ()
     assert [group.label for group in groups] == ["hinge/constant", "nca(tau=4)/linear"]
     assert [[run.experiment.seed for run in group.runs] for group in groups] == [[0, 1], [0, 1]]
-
-
-def test_what_began_first_is_the_baseline(runs: Path, tmp_path: Path) -> None:
-    """As in the comparison that made the runs, whatever its folders are called."""
-    for began, name in enumerate(("nca_linear", "hinge_constant")):
-        for seed in ("seed-0", "seed-1"):
-            at = copied(next(runs.glob(f"{name[:3]}*")) / seed, tmp_path / "both" / name / seed)
-            os.utime(at / "run.json", (began, began))
-    groups, _ = gather_runs([tmp_path / "both"])
-    assert [group.label for group in groups] == ["nca(tau=4)/linear", "hinge/constant"]
-    text = report([tmp_path / "both"], ga.objective, no_data, queries=0)
-    assert "Differences are to nca(tau=4)/linear" in text
 
 
 def test_runs_whose_images_were_read_by_other_workers_are_one_group(runs: Path, tmp_path: Path) -> None:

@@ -288,13 +288,7 @@ def met(term: Term, p: Handed) -> Tensor | None:
 
 
 def own_positive(
-    side: Side,
-    s: Tensor,
-    column: Tensor,
-    present: Tensor,
-    weight: Tensor,
-    middle: float,
-    carried: Tensor | None = None,
+    side: Side, s: Tensor, column: Tensor, present: Tensor, weight: Tensor, middle: float, carried: Tensor | None = None
 ) -> Handed:
     """What the positives hand over that stand in one column of every anchor."""
     similarities = s.gather(1, column).masked_fill(~present, middle)

@@ -221,9 +221,7 @@ class MeasuredFactors:
 
 
 def fit_factors(
-    s_p: Float[Tensor, " s_p"],
-    weights: Float[Tensor, "2 s_p s_n"],
-    noise: Float[Tensor, "2 s_p s_n"],
+    s_p: Float[Tensor, " s_p"], weights: Float[Tensor, "2 s_p s_n"], noise: Float[Tensor, "2 s_p s_n"]
 ) -> MeasuredFactors:
     """Fit T, P⁺ and P⁻ to w⁺ and w⁻ on a grid, NaN where there are none; weights within their noise are left out."""
     least = [max(VANISHING * largest(weights), ABOVE_NOISE * usual_noise(of_side)) for of_side in noise]

@@ -28,7 +28,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import scores
 from goal_analysis.pictures.batch import pairs_frame, triplets_frame
 from goal_analysis.pictures.charts import Chart, training_chart
-from goal_analysis.pictures.run_frames import log_frame
+from goal_analysis.pictures.run_frames import Records, log_frame
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.study.comparison import Comparison, compare
 from goal_analysis.study.gallery import Gallery, LoadData, Shown, gallery, pixels
@@ -65,8 +65,8 @@ def report(
     queries: int = QUERIES,
     command: Sequence[str] = (),
 ) -> str:
-    """The page on the runs in these folders, or below them; differences are to the baseline, the label of a group or
-    its objective's name before tuning, by default the first. Without a readable run, or such a baseline: ValueError.
+    """The page on the runs in these folders; differences are to the baseline, a group's label or its objective's name
+    before tuning, by default their study's, or the first. No readable run and no such baseline are ValueErrors.
     """
     groups, faults = gather_runs(paths)
     if not groups:
@@ -102,7 +102,9 @@ def _labelled(groups: Sequence[Group], baseline: str | None) -> str | None:
 def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, queries: int) -> OnData:
     galleries = tuple((group.label, _gallery(group, load, queries)) for group in groups) if queries else ()
     best = {g.label: {run.experiment.seed: run.best for run in g.finished if run.best} for g in groups if g.finished}
-    first = baseline if baseline in best else next(iter(best), "")  # where the baseline has no result
+    stated = [g.label for g in groups for run in g.runs if run.study.baseline == run.folder.resolve().parent.name]
+    first = next((str(label) for label in (baseline, *stated, *best) if label in best), "")
+    logs = [Records(g.label, run.experiment.seed, run.epochs) for g in groups for run in g.runs]
     rsum = {label: {seed: measures["rsum"] for seed, measures in runs.items()} for label, runs in best.items()}
     return OnData(
         name=groups[0].data.name,
@@ -110,7 +112,7 @@ def _on_data(groups: Sequence[Group], load: LoadData, baseline: str | None, quer
         groups=tuple(groups),
         comparison=compare(rsum, first) if best else None,
         means={label: {m: fmean(one[m] for one in runs.values()) for m in MEASURES} for label, runs in best.items()},
-        training=training_chart(log_frame([one for group in groups for one in group.records], "epoch")),
+        training=training_chart(log_frame(logs, "epoch")),
         galleries=galleries,
         queries=next((one.queries for _, one in galleries if isinstance(one, Gallery)), None),
     )

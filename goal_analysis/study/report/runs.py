@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from goal_analysis.pictures.run_frames import Records
+from goal_analysis.study.driver import Progress, study_of
 from goal_analysis.vse.folder import run_folder as on_disk
 from goal_analysis.vse.folder.run_folder import RunData, RunError, RunRecord
 from goal_analysis.vse.loop.experiment import Experiment
@@ -23,8 +23,9 @@ class Run:
 
     folder: Path
     record: RunRecord
-    epochs: tuple[Mapping[str, float], ...]  # their records so far, with `MEASURES`
-    best: Mapping[str, float] | None  # the record of the best one; None while the run has no result
+    epochs: tuple[Mapping[str, Any], ...]  # their records so far, with `MEASURES`
+    best: Mapping[str, Any] | None  # the record of the best one; None while the run has no result
+    study: Progress  # that it is part of, if any
 
     @property
     def experiment(self) -> Experiment:
@@ -48,14 +49,6 @@ class Group:
     def data(self) -> RunData:
         """What they were trained on."""
         return self.runs[0].record.data
-
-    @property
-    def records(self) -> tuple[Records, ...]:
-        """The logs of the epochs so far, under the label."""
-        return tuple(
-            Records(self.label, run.experiment.seed, [{"kind": "epoch", **record} for record in run.epochs])
-            for run in self.runs
-        )
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -89,13 +82,13 @@ def _same_study(one: Group, other: Group) -> bool:
 
 
 def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
-    """The groups of the runs in or below these folders, what began first in front, and what is wrong with others."""
+    """The groups of the runs in or below these folders, in the order they are found, and what is wrong with others."""
     read: dict[str, dict[int, Run]] = {}
     faults = []
     folders: dict[Path, Path] = {}
     for path in paths:
         try:
-            for folder in sorted(on_disk.run_folders(path), key=lambda one: (one / on_disk.RUN).stat().st_mtime):
+            for folder in on_disk.run_folders(path):
                 folders.setdefault(folder.resolve(), folder)
         except RunError as problem:
             faults.append(str(problem))
@@ -119,14 +112,15 @@ def gather_runs(paths: Sequence[Path]) -> tuple[tuple[Group, ...], tuple[str, ..
 
 def read_one(folder: Path) -> Run:
     """The run in a folder."""
-    record, path = on_disk.read_run(folder), folder / on_disk.RESULT
+    record, path, study = on_disk.read_run(folder), folder / on_disk.RESULT, study_of(folder)
     try:
         result = json.loads(path.read_text("utf-8")) if path.exists() else None
         return Run(
             folder=folder,
-            record=record,
+            record=replace(record, command=study.command or record.command),
             epochs=tuple(_measures(one) for one in on_disk.read_log(folder) if one["kind"] == "epoch"),
             best=_measures(result["best"]) if result is not None else None,
+            study=study,
         )
     except RunError:
         raise
@@ -135,8 +129,8 @@ def read_one(folder: Path) -> Run:
         raise RunError(f"{folder}: got {said} but expected what a run writes") from problem
 
 
-def _measures(record: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
+def _measures(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": "epoch"} | {name: float(record[name]) for name in ("epoch", "step", *MEASURES)}
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:

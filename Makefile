@@ -66,7 +66,7 @@ $(error got $(CURDIR), where nothing can be written, but expected a folder for $
 such as: cd ANOTHER && make -f "$(CURDIR)/Makefile" $(MAKECMDGOALS))
 endif
 ifneq ($(HAVING),$(ASKED))
-$(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(shell rm -rf $(VENV)))
+$(shell rm -rf $(VENV))
 endif
 endif
 endif

@@ -37,10 +37,11 @@ TOPICS = (
 
 TEXT = """# Losses as they are shipped
 
-What `goal-analyze measure` says of losses of other libraries, each called as a black box with the library's defaults
-unless its title says otherwise. Nothing here is read off their source: weights are autograd's, *integrable: yes* is a
-proof by what the loss calls, *no* has a witness, and *open* says what keeps the proof. Distances are those of the
-gradients by all pairs on random batches, up to the factor. `python docs/generating/shipped_page.py` writes this page.
+`goal-analyze measure` calls a loss as a black box. Here is what it says of the losses of other libraries, with their
+defaults unless the title says otherwise. The weights are autograd's, and nothing is read off the source. *Integrable:
+yes* is a proof by what the loss calls, *no* has a witness, and *open* says what is missing for a proof. Distances
+compare the gradients by all pairs on random batches, up to the factor. `python docs/generating/shipped_page.py` writes
+this page.
 """
 
 

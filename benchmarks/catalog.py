@@ -183,8 +183,8 @@ def write(table: pd.DataFrame, dim: int, note: str) -> None:
     head = (
         f"# The losses of the catalog (CPU, one thread, torch {torch.__version__}, {platform.machine()}, "
         f"{datetime.date.today()})\n\n"
-        f"Forward and backward: F is one product X·Yᵀ with D = {dim}, ND an N×D matrix of float32. The "
-        f"library is pytorch-metric-learning. {note}".rstrip()
+                f"Times are of forward and backward, as multiples of one product X·Yᵀ (F) with D = {dim}; memory is in "
+        f"multiples of an N×D matrix of float32 (ND). The library is pytorch-metric-learning. {note}".rstrip()
         + "\n\n"
     )
     write_whole(RESULTS, head + "".join("| " + " | ".join(map(str, row)) + " |\n" for row in rows))

@@ -113,13 +113,13 @@ def text(seed: int) -> str:
             "",
             f"## Where ten of twenty rows do differ, by {SHIFT:g} standard deviations of a run's noise",
             "",
-            "In percent. Of heavy-tailed noise, whose standard deviation is infinite, it is by four units.",
+            "In percent. Heavy-tailed noise has no standard deviation; there the rows differ by four units.",
             "",
             *partial(rng),
             "",
             "## Equal means of unlike noise",
             "",
-            "Exponential noise of the rows and normal noise of the baseline, so that the differences are skewed. In "
+                        "The rows have exponential noise and the baseline normal noise, so that the differences are skewed. In "
             "percent.",
             "",
             *unlike(rng),

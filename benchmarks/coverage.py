@@ -2,11 +2,11 @@
 
     python benchmarks/coverage.py [--write]
 
-Every class is called with the library's defaults but for what the table says. A declared loss is compared on one
-batch: the gradients of the embeddings, by autograd of the library's value, and by the weights that are derived from the
-declaration. The agreement is the largest difference of two gradients, relative to the largest gradient. Classes of
-libraries that are not installed are compared with their formula, written out. What is not declared is measured as a
-black box where it is a function of embeddings. Where torchvision is missing, lightly and open_clip are imported with a
+Every class is called with the library's defaults, except where the table says otherwise. A declared loss is compared on
+one batch: its embeddings' gradients by autograd of the library's value, with those by the weights that are derived from
+the declaration. The agreement is the largest difference of two gradients, relative to the largest gradient. A class of
+a library that is not installed is compared with its formula, written out. A loss that is not declared is measured as a
+black box if it is a function of embeddings. Where torchvision is missing, lightly and open_clip are imported with a
 stand-in for it, which their losses do not use.
 """
 

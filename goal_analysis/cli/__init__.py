@@ -34,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": str.lower},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Take metric-learning losses apart at the gradient, check the parts, and put them together anew.",
+    help="Take metric-learning losses apart at the gradient, recombine the parts, and train with the result.",
 )
 for command in COMMANDS:
     app.command(command.__name__.removesuffix("_losses"))(refusing(command))
@@ -58,7 +58,7 @@ def load_extensions(
         ),
     ] = None,
     version: Annotated[
-        bool, Option("--version", callback=_print_version, is_eager=True, help="Say which version this is.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Import each file as the module of its name, before the command runs."""

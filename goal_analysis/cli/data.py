@@ -39,7 +39,7 @@ def data(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a data set holds: the layout, splits, captions an image, equal captions, lengths and unusable rows.
+    """Print what a data set holds, and which rows are unusable.
 
     \b
     goal-analyze data data/f30k_precomp

@@ -59,9 +59,9 @@ def demo(
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of what is written.")] = Path("demo"),
     processes: JobsOption = 2,
 ) -> None:
-    """Take the catalog apart, verify it, measure a foreign loss, compose, export, train, compare, draw and report.
+    """Run one example of nearly every command, and write a report.
 
-    It takes minutes on two cores. After any end, Ctrl-C too, the same command goes on from there.
+    It takes minutes on two cores. After an interruption, by Ctrl-C too, the same command goes on from there.
 
     \b
     goal-analyze demo -o demo

@@ -24,9 +24,10 @@ def features(
     assignments: DataSetOption = None,
     skip_bad: SkipBadOption = False,
 ) -> None:
-    """Make features of the pictures of every split, with the network's own preprocessing, and record both.
+    """Make features of the pictures of every split by a network.
 
-    An interrupted command goes on where it was. The folder has features.json, which says how it was made.
+    Pictures go through the network's own preprocessing. An interrupted command goes on where it was. The folder has
+    features.json, which says how it was made.
 
     \b
     goal-analyze features data/captions.txt --model hf:openai/clip-vit-base-patch32 -o data/mine_precomp

@@ -32,12 +32,12 @@ def list_losses(
     family: Annotated[Text, Option(help="triplets, pairs, softmax, sets, rankings, proxies …")] = None,
     integrable: Annotated[Text, Option(help="yes, no or open.")] = None,
     separable: Annotated[Text, Option(help="yes, no or open.")] = None,
-    proxies: Annotated[Text, Option(help="yes: of class proxies, or no.")] = None,
-    year: Annotated[Text, Option(metavar="YEAR[-YEAR]", help="Of the paper, such as 2020-2024.")] = None,
+    proxies: Annotated[Text, Option(help="yes or no: losses of class proxies.")] = None,
+    year: Annotated[Text, Option(metavar="YEAR[-YEAR]", help="The paper's year, such as 2020-2024.")] = None,
     library: Annotated[Text, Option(help="A library that has the loss, or what one calls it.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """List the losses with their shape, and whether their weights separate and are integrable.
+    """List the losses, and whether they separate and are integrable.
 
     \b
     goal-analyze list
@@ -119,7 +119,7 @@ def show(
     as_markdown: Annotated[bool, Option("--markdown", help="Print Markdown.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show a loss, or another objective: its formula, its weights, whether they are integrable, and what they do.
+    """Show an objective: formula, weights, integrability, effects.
 
     \b
     goal-analyze show circle
@@ -167,8 +167,8 @@ def measure(
     inputs: Annotated[
         Text,
         Option(
-            help="What it takes: one_set, two_sets, views, scores, similarities, triplets, pairs, groups, multiview, "
-            "queries or proxies; else read off its names and tried."
+            help="The inputs: one_set, two_sets, views, scores, similarities, triplets, pairs, groups, multiview, "
+            "queries or proxies; by default read off its names and tried."
         ),
     ] = None,
     assignments: Annotated[
@@ -180,11 +180,11 @@ def measure(
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Measure a torch loss: its weights, whether they are a gradient, where it fails, and the nearest known losses.
+    """Measure a torch loss: weights, verdict, faults, nearest loss.
 
-    It takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, (anchors, positives, negatives)
-    or another of the kinds of --inputs, and returns a scalar. A class is constructed first; where it wants a model of
-    sentences, around a stand-in.
+    The loss takes (embeddings, labels), (image embeddings, text embeddings), a score matrix, (anchors, positives,
+    negatives) or another kind of --inputs, and returns a scalar. A class is constructed first; if it wants a model of
+    sentences, it gets a stand-in.
 
     \b
     goal-analyze measure pytorch_metric_learning.losses:CircleLoss --with gamma=80
@@ -223,16 +223,16 @@ def _assigned(text: str) -> tuple[str, Any]:
 
 def weights(
     lines: Annotated[
-        list[str], Argument(metavar="OBJECTIVE...", help="As `train` takes them, such as info_nce:tau=10.")
+        list[str], Argument(metavar="OBJECTIVE...", help="Objectives of `train`, such as info_nce:tau=10.")
     ],
     positives: Annotated[str, Option(metavar="S,…", help="The similarities of the anchor and its positives.")],
     negatives: Annotated[str, Option(metavar="S,…", help="The similarities of the anchor and its negatives.")],
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Print what the pairs of one anchor get: below zero a pair is pulled together, above zero it is pushed apart.
+    """Print the weights that the pairs of one anchor get.
 
-    Of what pairs carry, a positive carries 1 and a negative 0.
+    A weight below zero pulls the pair together, one above zero pushes it apart. In formulas y_p is 1, y_n 0.
 
     \b
     goal-analyze weights info_nce:tau=1 info_nce:tau=100 --positives 0.6 --negatives 0.5,0.3,0.1
@@ -265,15 +265,16 @@ def verify_losses(
     features: Annotated[
         File, Option(metavar="DIR", help="Verify on real features too: a folder with SPLIT_ims.npy.")
     ] = None,
-    split: Annotated[str, Option(help="The features SPLIT_ims.npy of that folder.")] = "dev",
+    split: Annotated[str, Option(help="The SPLIT in that name.")] = "dev",
     own: options.CatalogOption = None,
     assignments: options.SetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare the derived weights with autograd, and print the largest relative error of every dtype.
+    """Compare the derived weights with autograd in every dtype.
 
-    The exit code is 1 where an error exceeds its bound, or where a number is not finite but the exact one is. The bound
-    is 1e-10 in float64 and 1e-3 in narrower dtypes; for gradients of embeddings in half precision it is 0.5.
+    It prints the largest relative errors. The exit code is 1 where an error exceeds its bound, or where a number is not
+    finite but the exact one is. The bound is 1e-10 in float64 and 1e-3 in narrower dtypes, but 0.5 for gradients of
+    embeddings in half precision.
 
     \b
     goal-analyze verify circle multi_similarity

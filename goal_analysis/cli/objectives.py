@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch is loaded when a command runs
 
 def family(
     integrable: Annotated[
-        bool | None, Option("--integrable/--not-integrable", help="List gradients of a loss alone, or the others.")
+        bool | None, Option("--integrable/--not-integrable", help="List only gradients of a loss, or only others.")
     ] = None,
     sign: Annotated[Text, Option(help="List those whose weights do this, such as 'pulls and pushes' or mixed.")] = None,
     using: Annotated[
@@ -34,7 +34,7 @@ def family(
     own: options.CatalogOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """List the objectives that the weights of the catalog and of its losses make, and what they are.
+    """List the recombinations of the catalog's weights, and verdicts.
 
     Every name is an objective for `compose`, `export` and `train`.
 
@@ -94,7 +94,7 @@ def compose(
     as_toml: Annotated[bool, Option("--as-toml", help="Print a declaration that --toml reads.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compose an objective, and say what it is: its weights, and of which loss it is the gradient, if of any.
+    """Compose an objective, and print its weights and its verdict.
 
     \b
     goal-analyze compose "nca(tau=12)/linear@softmax:12"
@@ -131,10 +131,10 @@ def export(
     ] = Path("objective.py"),
     force: Annotated[bool, Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Export an objective as a Python file that imports torch alone, and that checks itself when it is run.
+    """Export an objective as a Python file that needs torch alone.
 
-    Its gradients are the objective's, to the last bit. Where a run's folder is named, what the run's model has of
-    transformers and sentence-transformers is written as they read it.
+    The file checks itself when it is run, and its gradients are the objective's, to the last bit. A run's folder
+    exports the run's model instead, as transformers, sentence-transformers or open_clip read it.
 
     \b
     goal-analyze export "nca(tau=12)/linear@softmax:12" -o objective.py

@@ -66,9 +66,7 @@ written_to = partial(Option, "--output", "-o")  # the option that says where a c
 
 CatalogOption = Annotated[File, Option("--catalog", metavar="FILE", help="Your own losses, in a TOML file.")]
 SetOption = Annotated[Texts, Option("--set", metavar="NAME=VALUE", help="A hyperparameter's value; may be repeated.")]
-FormulaOption = Annotated[
-    Text, Option("--formula", help="Show the loss of one triplet that a formula of s_p and s_n says.")
-]
+FormulaOption = Annotated[Text, Option("--formula", help="Show this loss of one triplet, a formula of s_p and s_n.")]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 DataOption = Annotated[
     Text, Option(metavar="DIR/NAME", help="Train on these data, or on `scenes`; by default on the experiment's.")

@@ -57,7 +57,7 @@ def plot(
         Text, Option("--format", help="png (the default), svg or pdf; of a film gif (the default), or mp4 by ffmpeg.")
     ] = None,
 ) -> None:
-    """Draw the weights of losses and objectives, or what runs did. Every picture is a file called after its kind.
+    """Draw losses and objectives, or runs, a file for every kind.
 
     \b
     goal-analyze plot circle multi_similarity -o pictures
@@ -246,10 +246,10 @@ def explore(
     ] = None,
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("explore.html"),
 ) -> None:
-    """Write a page on which the weights of losses and objectives move with their hyperparameters.
+    """Write a page of weights with a slider for each hyperparameter.
 
-    The page needs no network. It has a slider for every hyperparameter, the weights at any triplet, and the line that
-    trains with what the sliders say.
+    The page needs no network. It shows the weights at any triplet, and the line that trains with the values of the
+    sliders.
 
     \b
     goal-analyze explore circle nca/linear -o weights.html
@@ -273,13 +273,13 @@ def report(
     runs: Annotated[list[Path], Argument(metavar="RUN...", help="Runs, or folders of runs such as compare's.")],
     output: Annotated[Path, written_to(metavar="FILE.html", help="The page.")] = Path("report.html"),
     baseline: Annotated[
-        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default that of compare, or the first.")
+        Text, Option(metavar="OBJECTIVE", help="Differences are to this one; by default compare's, or the first.")
     ] = None,
     queries: Annotated[
         int, options.counted(min=0, help="How many images, and how many captions, a gallery shows; 0 shows none.")
     ] = 6,
 ) -> None:
-    """Write one page on training runs: objectives, weights, training curves, results, what is retrieved.
+    """Write a page on runs: objectives, curves, results, galleries.
 
     The page needs no network. Runs that differ by their seed alone are shown as one.
 

@@ -33,7 +33,7 @@ SplitOption = Annotated[str, Option(help="dev, test or train.")]
 
 
 ExperimentArgument = Annotated[
-    File, Argument(metavar="[EXPERIMENT.toml]", help="A file that says data, model, objective and training.")
+    File, Argument(metavar="[EXPERIMENT.toml]", help="A file with data, model, objective and training.")
 ]
 
 
@@ -59,7 +59,7 @@ def train(
         bool, Option("--as-toml", help="Print the experiment as a file to change and to train, and end.")
     ] = False,
 ) -> None:
-    """Train image-text retrieval with an objective, and write the run's log, checkpoints and result.
+    """Train image-text retrieval with an objective.
 
     \b
     goal-analyze train experiment.toml -o runs/mine
@@ -156,7 +156,7 @@ def processes(devices: int | None, nodes: int | None) -> tuple[int, int]:
 
 
 def presets(as_json: options.JsonOption = False) -> None:
-    """List the experiments that come with the package, for `train --preset NAME` and others.
+    """List the experiments of the package, for `train --preset NAME`.
 
     \b
     goal-analyze presets
@@ -189,22 +189,22 @@ def evaluate(
         bool, Option("--eccv", help="Count the positives of ECCV Caption and CxC too, on COCO's 5,000 test images.")
     ] = False,
     equal_captions: Annotated[
-        Text, Option(help="What an equal caption of another image is: positives, masked or negatives; as in training.")
+        Text, Option(help="What an equal caption of another image is: positives, masked or negatives.")
     ] = None,
     judged: Annotated[
         Files, Option(metavar="FILE", help="Count pairs that people judged: Flickr8k's ExpertAnnotations.txt, CxC, ….")
     ] = None,
     judged_from: Annotated[
-        float | None, Option(metavar="SCORE", help="The least score of a right pair; 3 of experts and CxC, 0.5.")
+        float | None, Option(metavar="SCORE", help="The least score of a right pair: 3 for experts and CxC, else 0.5.")
     ] = None,
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Measure Recall@1, 5 and 10 both ways, RSUM, and median and mean rank; ties count against the model.
+    """Measure Recall@1, 5 and 10 both ways, RSUM, and ranks.
 
-    Several runs are an ensemble: their scores are averaged, and nothing is re-ranked. Recall from images is the hit
-    rate "any of the image's captions among the first K". The 95 % intervals are over images with their captions. They
-    say nothing of other training seeds; `compare` does.
+    Ties count against the model. Recall from images is the hit rate "any of the image's captions among the first K".
+    The 95 % intervals are over images with their captions. They say nothing about other training seeds; `compare` does.
+    Several runs are an ensemble: their scores are averaged, and nothing is re-ranked.
 
     \b
     goal-analyze evaluate runs/mine
@@ -285,7 +285,7 @@ def retrieve(
     skip_bad: options.SkipBadOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Retrieve the images of a split for a caption, or its captions for an image, most similar first.
+    """Retrieve images for a caption, or captions for an image.
 
     \b
     goal-analyze retrieve runs/mine --text "a red circle above a blue square" -o found.png

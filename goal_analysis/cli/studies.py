@@ -83,11 +83,11 @@ class Engines:
     """The options that say where runs are made, and how what came of them is printed."""
 
     jobs: JobsOption = None
-    engine: Annotated[str, Option(help="local: processes of this machine; or ray: a cluster of Ray's.")] = "local"
+    engine: Annotated[str, Option(help="local, processes of this machine, or ray, a cluster of Ray.")] = "local"
     address: Annotated[
-        Text, Option(metavar="HOST:PORT", help="Of Ray's head; by default it is looked for, or begun here.")
+        Text, Option(metavar="HOST:PORT", help="Of Ray's head; by default one is looked for, or begun here.")
     ] = None
-    gpus_per_run: Annotated[float | None, Option(min=0, help="With --engine ray, 0.25 for four on a device.")] = None
+    gpus_per_run: Annotated[float | None, Option(min=0, help="With --engine ray: 0.25 is four on a device.")] = None
     as_json: options.JsonOption = False
 
 
@@ -131,10 +131,10 @@ def compare(
     assignments: options.AssignmentsOption = None,
     output: Annotated[Path, written_to(metavar="DIR", help="The folder of the runs.")] = Path("comparison"),
 ) -> None:
-    """Train every experiment with every objective over seeds, and say what is within noise.
+    """Train objectives over seeds, and say what is within noise.
 
-    A run that is done is not run again, so the same command goes on after any end. A run's model is that of its best
-    epoch on dev, whatever the split.
+    A run that is done is not run again, so the same command goes on after an interruption. A run's model is that of its
+    best epoch on dev, whatever the split.
 
     \b
     goal-analyze compare --preset bag_of_words --objective vse_pp --objective nca/linear@softmax:12 --jobs 2
@@ -201,12 +201,12 @@ def study(
     baseline: Annotated[str, Option(help="Differences are to this objective.")] = options.BASELINES[1],
     output: Annotated[Path, written_to(metavar="STUDY", help="The study's folder.")] = Path("study"),
 ) -> None:
-    """Tune objectives with equal budgets, compare them over seeds, and say what is within noise.
+    """Tune objectives with equal budgets, then compare over seeds.
 
-    InfoNCE and the triplet loss on hardest negatives are always among them. Trials train on four fifths of the training
-    images, and are chosen by the rest; of several data sets by the mean. A run that is done is not run again, so the
-    same command goes on after any end; it begins again what failed. Runs of the comparison log four times an epoch what
-    the weights do, and STUDY/report.html shows it.
+    InfoNCE and VSE++ are always among them. Trials train on four fifths of the training images, and the rest chooses;
+    with several data sets their mean does. A run that is done is not run again, so the same command goes on after an
+    interruption; it begins failed runs again. Runs of the comparison log four times an epoch what the weights do, and
+    STUDY/report.html shows it.
 
     \b
     goal-analyze study --data data/f30k_precomp --family published --jobs 8 -o f30k
@@ -252,22 +252,22 @@ def discover(
     ] = None,
     integrable: Annotated[
         bool | None,
-        Option("--integrable/--not-integrable", help="Search among gradients of a loss alone, or among the others."),
+        Option("--integrable/--not-integrable", help="Search only gradients of a loss, or only others."),
     ] = None,
     finalists: Annotated[int, counted(help="How many of the best are compared over fresh seeds.")] = 3,
     seeds: Annotated[int, counted(help="Fresh seeds of the comparison.")] = 5,
     baselines: Annotated[
-        Texts, Option("--baseline", help="Search this objective's scales as a baseline; repeatable. By default KNOWN.")
+        Texts, Option("--baseline", help="Tune this objective as a baseline; repeatable. By default --family known.")
     ] = None,
     confirm: ConfirmOption = None,
     output: Annotated[Path, written_to(metavar="FOLDER", help="The folder of the discovery.")] = Path("discovery"),
 ) -> None:
-    """Search in the space of objectives, and compare the best few with baselines over seeds that no search has seen.
+    """Search for objectives, and compare the best over fresh seeds.
 
-    The baselines, by default the eight losses that people train with, are searched with the same budget: their scales,
-    and all of the training that is searched for any objective. Differences are to the first. Trials train on four
-    fifths of the training images and are chosen by the rest; with several data sets by the mean. A run that is done is
-    not run again, so the same command goes on after any end. What failed is begun again.
+    The baselines, by default the eight losses of `study --family known`, are tuned with the same budget: their scales,
+    and the same numbers of the training as for any objective. Differences are to the first. Trials train on four fifths
+    of the training images, and the rest chooses; with several data sets their mean does. A run that is done is not run
+    again, so the same command goes on after an interruption; it begins failed runs again.
 
     \b
     goal-analyze discover --data data/f30k_precomp --budget 200 --jobs 8 -o found
@@ -316,7 +316,7 @@ def status(
     folder: Annotated[Path, Argument(metavar="STUDY", help="The folder of study, discover or compare.")],
     as_json: options.JsonOption = False,
 ) -> None:
-    """Say how many runs are done, run and wait, which is the best so far, and what the rest will take.
+    """Print how far a study is, its best run, and the time left.
 
     \b
     goal-analyze status f30k

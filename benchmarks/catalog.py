@@ -183,7 +183,7 @@ def write(table: pd.DataFrame, dim: int, note: str) -> None:
     head = (
         f"# The losses of the catalog (CPU, one thread, torch {torch.__version__}, {platform.machine()}, "
         f"{datetime.date.today()})\n\n"
-                f"Times are of forward and backward, as multiples of one product X·Yᵀ (F) with D = {dim}; memory is in "
+        f"Times are of forward and backward, as multiples of one product X·Yᵀ (F) with D = {dim}; memory is in "
         f"multiples of an N×D matrix of float32 (ND). The library is pytorch-metric-learning. {note}".rstrip()
         + "\n\n"
     )

@@ -119,7 +119,7 @@ def text(seed: int) -> str:
             "",
             "## Equal means of unlike noise",
             "",
-                        "The rows have exponential noise and the baseline normal noise, so that the differences are skewed. In "
+            "The rows have exponential noise and the baseline normal noise, so that the differences are skewed. In "
             "percent.",
             "",
             *unlike(rng),

@@ -182,7 +182,7 @@ def main() -> None:
         f"# A killed node\n\nA study of {size.runs} runs, {len(size.objectives)} objectives with {size.trials} trials "
         f"and {size.seeds} seeds each, on a head and two nodes of Ray on one machine, by `python "
         f"benchmarks/killed_node.py`. One node was killed when {len(moment.done)} runs were done and each node was in "
-                "the middle of one. The expected numbers are of the same study by the local engine, without a loss.\n\n"
+        "the middle of one. The expected numbers are of the same study by the local engine, without a loss.\n\n"
         f"| | with a killed node | expected |\n|---|---|---|\n{rows}\n"
     )
     print(text)

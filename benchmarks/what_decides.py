@@ -162,8 +162,9 @@ def text(worlds: Sequence[World], how: str) -> Iterator[str]:
     """The tables."""
     objectives = worlds[0].objectives
     yield from ("# What decides which weights win", "")
-        yield f"`python benchmarks/what_decides.py`: {len(worlds)} worlds, {how}. A world is a data set with a kind of batch. A"
-    yield f"gain is the mean difference of dev RSUM to `{BASELINE}`. The properties are of its runs, at their first probe."
+    yield f"`python benchmarks/what_decides.py`: {len(worlds)} worlds, {how}. A world is data with a kind of batch."
+    yield f"A gain is the mean difference of dev RSUM to `{BASELINE}`. The properties are of its runs, at their first"
+    yield "probe."
     yield from ("", f"| data | batch | captions | {' | '.join(PROPERTIES)} | {' | '.join(objectives[1:])} |")
     yield "|" + "---|" * (3 + len(PROPERTIES) + len(objectives) - 1)
     for one in worlds:
@@ -173,7 +174,7 @@ def text(worlds: Sequence[World], how: str) -> Iterator[str]:
     for one in worlds:
         for said in one.said:
             yield f"- {one.data}, batch {one.batch}, captions {one.captions}: {said}"
-        yield from ("", "## The rule, on worlds that it was not fitted to", "")
+    yield from ("", "## The rule, on worlds that it was not fitted to", "")
     tried = [(one, known) for one, known in trials(worlds) if len(known) >= FEWEST]
     if not tried:
         yield f"Too few worlds to say: {len(worlds)}, and each needs {FEWEST} others to be predicted by."

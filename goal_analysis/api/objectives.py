@@ -111,7 +111,8 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
 
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
 
-    It takes embeddings of shape ``(images, dim)`` and ``(texts, dim)``. By default it is the mean over the anchors.
+    It takes embeddings of shape ``(images, dim)`` and ``(texts, dim)``, and is the mean over the anchors by default.
+    ``anchors`` says which are the queries: rows (images), columns (texts) or both.
 
     Args:
         given: a line, a formula, TOML, the name of its file, ``module:name``, or a value.
@@ -120,8 +121,8 @@ def objective(given: Given, *, refuse_nonfinite: bool = True, **keywords: Any) -
             hyperparameters by name.
 
     Raises:
-        ValueError: what was not understood, and what would be accepted.
-        TypeError: what is given is no objective.
+        ValueError: something is not understood; the message says what would be accepted.
+        TypeError: ``given`` is no objective.
 
     >>> objective("circle", gamma=80, reduction="sum")
     GradientObjective(circle, sum over rows, cosine, gamma=80, m=0.25)
@@ -139,7 +140,7 @@ def loss(name: str, **settings: float) -> Objective:
         settings: hyperparameters that differ from their defaults.
 
     Raises:
-        ValueError: another name or hyperparameter, and those that are accepted.
+        ValueError: no such name or hyperparameter; the message says which there are.
 
     >>> loss("circle", gamma=80).values()
     {gamma: 80, m: 1/4}
@@ -224,14 +225,14 @@ def verify(
     """Compare the derived weights of a loss with autograd on made-up batches, and return the errors.
 
     Args:
-        given: as for `objective`; nothing of it is prescribed.
+        given: a loss, as for `objective`.
         dtypes: of embeddings and scores.
         device: where the weights are computed.
         keywords: as for `objective`.
 
     Raises:
         VerificationError: an error beyond its bound.
-        ValueError: prescribed weights, of which autograd knows nothing; or what was not understood.
+        ValueError: weights are prescribed, so that autograd has no loss; or something is not understood.
     """
     from goal_analysis.numeric.verification import verify as verified
 
@@ -257,23 +258,23 @@ def measure(
     *,
     points: int = 21,
     dtype: Any = None,
-    losses: Sequence[Objective] = catalog,
+    losses: Sequence[Objective] | None = None,
     **options: Any,
 ) -> Measurement:
-    """Measure the weights of any torch loss by autograd alone, and name the nearest of known losses.
+    """Measure the weights of any torch loss by autograd alone, and name the nearest known losses.
 
     Args:
-        loss_fn: a callable or a class, see `goal_analysis.numeric.measurement.Inputs` for what it may take; or text,
-            ``module:name``, ``file.py:name`` or an objective.
-        inputs: what it takes, such as one_set or triplets; by default read off its arguments' names, and tried.
+        loss_fn: a callable or a class, or text: ``module:name``, ``file.py:name`` or an objective.
+        inputs: the kind of its inputs, such as one_set or triplets, see `goal_analysis.numeric.measurement.Inputs`; by
+            default read off the names of its arguments, and tried.
         points: grid points along each similarity.
         dtype: of the embeddings, or its name; float64 by default, float32 where that is refused.
-        losses: what is known; by default the catalog.
-        options: others of `goal_analysis.numeric.measurement.measure`, such as ``settings`` and ``dim``.
+        losses: the known losses; by default the catalog.
+        options: those of `goal_analysis.numeric.measurement.measure`, such as ``settings`` and ``dim``.
 
     Raises:
-        UnmeasurableLoss: a call fails or returns no scalar, or nowhere a finite one.
-        ValueError: another kind of inputs, or no such callable.
+        UnmeasurableLoss: a call fails, or returns no scalar, or no finite one anywhere.
+        ValueError: no such kind of inputs, or no such callable.
     """
     from goal_analysis.numeric.measurement import Inputs, nearest
     from goal_analysis.numeric.measurement import measure as measured
@@ -292,7 +293,7 @@ def measure(
     if found.dead_share == 1:
         return found
     options.get("progress", str)("looking for the nearest known loss")
-    near = nearest(found, losses)
+    near = nearest(found, catalog if losses is None else losses)
     return replace(found, nearest=(*near[:NEIGHBOURS], *(n for n in near[NEIGHBOURS:] if n.problem)))
 
 
@@ -341,18 +342,18 @@ def recombine(
     name: str | None = None,
     **keywords: Any,
 ) -> Objective:
-    """An objective with parts exchanged; what is exchanged for itself stays as it is.
+    """An objective with some parts exchanged. With its own parts it is the same value.
 
     Args:
         given: as for `objective`.
         triplet: another T, or its name.
         pair: other P⁺ and P⁻, or their name.
         mining: other aggregators, such as ``hardest`` or ``softmax:12``.
-        name: of the result; by default the line that says the same, where there is one.
+        name: the name of the result; by default its line of text, where there is one.
         keywords: as for `objective`.
 
     Raises:
-        ValueError: what was not understood, or parts that do not go together.
+        ValueError: something is not understood, or the parts do not go together.
 
     >>> recombine("circle", pair="linear", mining="hardest").name
     'circle/linear@hardest'
@@ -396,11 +397,11 @@ def family(
     integrable: bool | None = None,
     sign: str | None = None,
 ) -> Iterator[Description]:
-    """The objectives that the weights of the catalog and of its losses make.
+    """The recombinations of the catalog's weights and of the weights of its losses.
 
     Args:
-        minings: with which minings.
-        using: names of weights or losses of which a member has at least one.
+        minings: the minings of the family.
+        using: names of weights or losses; a member has at least one of them.
         integrable: whether a member is the gradient of a loss; by default either.
         sign: what its weights do, such as ``pulls and pushes``; by default anything.
 
@@ -423,12 +424,12 @@ def export(given: Given, path: str | Path | None = None, *, name: str | None = N
 
     Args:
         given: as for `objective`.
-        path: where the file is written, too; by default nowhere.
-        name: of the class; by default made of the objective's name.
+        path: the file to write as well; by default none.
+        name: the name of the class; by default made of the objective's name.
         keywords: as for `objective`, and ``way``: ``dense``, or ``tiled``, which keeps no matrix of scores.
 
     Raises:
-        ValueError: what was not understood, or what cannot be exported.
+        ValueError: something is not understood, or cannot be exported.
         OSError: the file cannot be written.
     """
     from goal_analysis.recombination.export import export as source_of

@@ -143,7 +143,7 @@ def train(
         preset: an experiment of the package, or the TOML file of one.
         seed: of weights, batches and dropout.
         output: the folder of the run; by default named after data, objective and seed, in ``runs``.
-        report: is handed every record of the log; by default one line an epoch is written to the standard error.
+        report: called with every record of the log; by default one line an epoch goes to the standard error.
         accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
         settings: of the training, such as ``epochs`` and ``batch_size``; others with their path, as in
             ``**{"model.image.dim": 256}``.
@@ -151,7 +151,7 @@ def train(
     Raises:
         ValueError: what was not understood, and what would be accepted.
         RunError: the folder holds another run.
-        OSError: something cannot be read or written.
+        OSError: a file cannot be read or written.
     """
     from goal_analysis.vse.folder.run import run_experiment
     from goal_analysis.vse.loop.processes import start_fabric
@@ -205,14 +205,14 @@ def compare(
     jobs: int = 1,
     **settings: Any,
 ) -> Comparison:
-    """Train with every objective over seeds, and say what is within noise of the first; what is done is not run again.
+    """Train every objective over seeds, and say what is within noise of the first; finished runs are not run again.
 
     Args:
         objectives: as for `objective`, the baseline first.
         data: as for `train`.
         preset: as for `train`.
         seeds: 0 to ``seeds`` − 1.
-        split: what the runs' best models on dev are compared on: dev, test or train.
+        split: where the best models of the runs are compared: dev, test or train. The best are those on dev.
         output: the folder of the runs.
         jobs: runs at once, each on one thread.
         settings: as for `train`.
@@ -256,7 +256,7 @@ def tune(
     jobs: int = 1,
     **settings: Any,
 ) -> Outcome:
-    """Tune objectives with equal budgets, and compare them over fresh seeds; what is done is not run again.
+    """Tune objectives with equal budgets, and compare them over fresh seeds; finished runs are not run again.
 
     Args:
         objectives: as for `objective`, the baseline first.
@@ -264,7 +264,7 @@ def tune(
         preset: as for `train`.
         budget: trials of each objective.
         seeds: of the comparison.
-        tuned: what of them is tuned, among ``objective`` (its own scales), ``learning_rate``, ``weight_decay``,
+        tuned: what is tuned, among ``objective`` (its own scales), ``learning_rate``, ``weight_decay``,
             ``captions_per_image``, ``text_text``, ``image_image`` and ``epochs``.
         output: the folder of the study.
         jobs: runs at once, each on one thread.
@@ -303,7 +303,7 @@ def plot(*what: Given | Run, kind: str | None = None, **keywords: Any) -> Figure
     """A picture of an objective, of several beside each other, or of runs, as a matplotlib figure.
 
     Args:
-        what: objectives, as for `objective`, what `decompose` makes of them, or weights; or runs.
+        what: objectives, as for `objective`, their decompositions, or weights; or runs.
         kind: of an objective ``pair``, ``triplet``, ``field`` (the default), ``flow`` or ``portrait``; of several
             ``compare``, and of two ``difference``; of runs ``retrieval`` (the default), ``ranking``, ``weights`` or
             ``quantiles``, where they were logged.

@@ -23,22 +23,21 @@ from goal_analysis.numeric.engine.surrogate import uncompiled
 class GradientCache(nn.Module):
     """An encoder that takes any batch in the memory of a chunk; it is called as the encoder is.
 
-    The gradients are those of the encoder called on the chunks one after the other, to rounding. They are those of one
-    call on the whole batch too where a row's embedding is a function of that row; dropout draws other numbers. Whoever
-    trains needs to know nothing of it: a `GradScaler`, accumulation, clipping, autocast and several towers, each in a
-    cache of its own, go on as before. `DistributedDataParallel` goes around the cache, and reduces once a step.
-
-    A step takes a second forward pass; where no gradient is asked for there is one, in chunks.
+    The gradients are those of the encoder called on the chunks one after the other, to rounding. If a row's embedding
+    depends on that row alone, they are also those of one call on the whole batch; dropout draws other numbers. The loop
+    stays as it is: with a `GradScaler`, accumulation, clipping, autocast, and several towers, each in a cache of its
+    own. `DistributedDataParallel` goes around the cache, and reduces once a step. A step takes a second forward pass;
+    without gradients there is one pass, in chunks.
 
     Args:
-        model: the encoder, a module or a function of one. Tensors of as many rows as the first are cut to chunks, in
-            tuples, lists and mappings too; those of one row, numbers and everything else go whole to every chunk.
-        chunk: rows that are encoded at once, from 1.
-        select: what is kept of the model's output, such as ``lambda output: output.pooler_output``; by default all. In
-            what is kept, tensors of a row for every row are joined, and the rest has to be the same for all chunks.
+        model: the encoder, a module or a function of one. Tensors with as many rows as the first are cut to chunks, in
+            tuples, lists and mappings too; tensors of one row, numbers and everything else go whole to every chunk.
+        chunk: rows that are encoded at once, at least 1.
+        select: takes the part to keep from the model's output, such as ``lambda output: output.pooler_output``; by
+            default all. Its tensors with a row for every row are joined; the rest has to be the same for all chunks.
 
     Raises:
-        ValueError: a chunk below 1; inputs without rows, or of other numbers of rows; outputs that cannot be joined.
+        ValueError: a chunk below 1; inputs without rows, or of unequal numbers of rows; outputs that cannot be joined.
 
     Source: Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (Gao, Zhang, Han and Callan, 2021),
     https://arxiv.org/abs/2101.06983

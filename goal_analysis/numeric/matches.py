@@ -18,12 +18,12 @@ class Matches:
 
     Args:
         positives: shape ``(anchors, candidates)``; whether the candidate matches the anchor.
-        negatives: shape ``(anchors, candidates)``; whether it is one to be told apart.
+        negatives: shape ``(anchors, candidates)``; whether the candidate is a negative of the anchor.
         carried: shape ``(anchors, candidates)``; what the pair carries, such as a teacher's score, a label or a rank:
             ``y_p`` and ``y_n`` of formulas, held constant. None where no formula reads it.
 
     Raises:
-        ValueError: the shapes differ, or a pair is both; a pair carries what is not finite.
+        ValueError: the shapes differ, a pair is both, or a carried number is not finite.
 
     >>> pairs = Matches.of_image_ids(torch.tensor([7, 8, 7]))
     >>> pairs.positives.int()
@@ -58,7 +58,7 @@ class Matches:
 
     @classmethod
     def of_image_ids(cls, image_ids: Int[Tensor, " images"], text_ids: Int[Tensor, " texts"] | None = None) -> Matches:
-        """Text j matches image i iff their ids are equal, so other captions of one image are no negatives.
+        """Text j matches image i iff their ids are equal, so the captions of an image are never its negatives.
 
         Args:
             image_ids: shape ``(images,)``; the rows of the score matrix.
@@ -109,7 +109,7 @@ class Matches:
 
     @property
     def within(self) -> Matches:
-        """The embeddings of one side among themselves: they match where either pair does, and none with itself."""
+        """The embeddings of one side among themselves: two match where either pair does, and none matches itself."""
         itself = torch.eye(len(self.positives), dtype=torch.bool, device=self.positives.device)
         return Matches((self.positives | self.positives.T) & ~itself, self.negatives & self.negatives.T & ~itself)
 

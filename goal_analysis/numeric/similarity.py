@@ -30,7 +30,7 @@ Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Direction:
-    """Where weights move embeddings.
+    """How the weights of pairs move the embeddings.
 
     Args:
         name: an identifier.

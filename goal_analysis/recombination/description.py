@@ -32,7 +32,7 @@ class Description:
 
     Args:
         objective: the value.
-        parts: of a member of the family, the names of its triplet weight, or loss, and of its pair weights.
+        parts: for a member of the family, the names of its triplet weight (or loss) and of its pair weights.
     """
 
     objective: Objective
@@ -83,7 +83,7 @@ class Description:
 
     @property
     def direction(self) -> str:
-        """Along what the embeddings move."""
+        """How the weights move the embeddings."""
         return (self.objective.direction or self.objective.similarity).name
 
     @property

@@ -15,7 +15,7 @@ from goal_analysis.symbolic.objective import Objective
 
 @dataclass(frozen=True)
 class Mining:
-    """How the pairs of an anchor are aggregated; None for the objective's own way, or without one the hardest."""
+    """How the pairs of an anchor are aggregated. None keeps the objective's own aggregator, or takes the hardest."""
 
     positives: Aggregator | None
     negatives: Aggregator | None

@@ -43,11 +43,11 @@ class GradientObjective(nn.Module):
 
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
 
-    What it returns is the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the embeddings what
-    the direction makes of W, times the upstream gradient, so mixed precision with a scaler, accumulation and clipping
-    need nothing special. It is no loss, and no curve of it means anything; where there is a loss, it is `value`.
+    It returns the surrogate ⟨stop_gradient(W), S⟩. Its gradient by the scores is W, and by the embeddings what the
+    direction makes of W, times the upstream gradient. So mixed precision with a scaler, accumulation and clipping need
+    nothing special. The value of the surrogate means nothing; where there is a loss, `value` gives it.
 
-    Embeddings of the cosine that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
+    For the cosine, embeddings that are no unit vectors are normalised, with one warning. The transforms of `torch.func`
     go through a module.
 
     ``learned`` holds the hyperparameters that training moves, as parameters, see `Learned`; None where there are none.
@@ -59,7 +59,7 @@ class GradientObjective(nn.Module):
 
     Raises:
         TypeError: what was given is no `Objective`.
-        ValueError: a weight that is no real number within the range of the similarity, or where soft aggregates go.
+        ValueError: a weight is not real somewhere in the range of the similarity or of soft aggregates.
 
     >>> import goal_analysis as ga
     >>> objective = ga.objective("nca(tau=1)/constant")
@@ -130,7 +130,7 @@ class GradientObjective(nn.Module):
                 matches image i alone.
             text_ids: the image that each text describes; by default text i comes with image i.
             carried: what every pair carries, which formulas read as ``y_p`` and ``y_n``; see `Matches`.
-            rank: what `AcrossProcesses` has this rank do of a batch that several have.
+            rank: the share of a joined batch that `AcrossProcesses` gives this rank.
 
         Raises:
             ValueError: shapes or ids that do not fit, or a number that is not finite, with its row.
@@ -160,7 +160,7 @@ class GradientObjective(nn.Module):
 
         Raises:
             ValueError: shapes that do not fit, or a score that is not finite, with its row.
-            TypeError: matches that are none.
+            TypeError: ``matches`` is no `Matches`.
         """
         self._check_scores(scores, matches)
         return self._surrogate(scores, matches, 1)
@@ -179,13 +179,13 @@ class GradientObjective(nn.Module):
         text_ids: Int[Tensor, " texts"] | None = None,
         carried: Float[Tensor, "images texts"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss whose gradient trains, up to a constant; differentiable, and fit for a curve.
+        """The loss whose gradient trains, up to a constant; differentiable, and fit for a learning curve.
 
         The arguments are those of `forward`.
 
         Raises:
-            ValueError: the objective is the gradient of no loss, or of none with a known closed form, with the reason;
-                or what `forward` refuses.
+            ValueError: the objective is the gradient of no loss, or no closed form is known, with the reason; or
+                `forward` refuses the input.
 
         >>> import goal_analysis as ga
         >>> objective = ga.objective("nca(tau=1)/constant")

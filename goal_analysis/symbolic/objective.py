@@ -55,7 +55,7 @@ class Anchors(Choice):
 
 
 class Reduction(Choice):
-    """How the values of a term become the loss of a batch: one an anchor, pair or triplet, where Φ is applied."""
+    """How a term's values of Φ, one for each anchor, pair or triplet, become the loss of a batch."""
 
     SUM = "sum"
     MEAN = "mean"
@@ -67,7 +67,7 @@ class Reduction(Choice):
 
     @property
     def words(self) -> str:
-        """What the values of a term are made to."""
+        """The reduction in words."""
         each = {Reduction.MEAN_EACH: "mean of each value", Reduction.MEAN_ACTIVE: "mean of the values above zero"}
         return f"{each.get(self, self.value)} over the anchors"
 
@@ -111,7 +111,7 @@ class Term:
         negatives: the aggregator with h, an expression of ``s_n``; None where the term has no negatives.
         triplet: T, prescribed, an expression of ``x_p`` and ``x_n``; None where it is derived from Φ.
         named: further aggregates that Φ reads.
-        total: what an anchor's loss is of the sum of its values of Φ, an expression of ``total``; None for the sum.
+        total: the anchor's loss as an expression of ``total``, the sum of its values of Φ; None for the sum itself.
     """
 
     outer: sp.Expr | None = None
@@ -239,7 +239,7 @@ def _gather(side, variable, pool, own=None) -> list[tuple[sp.Expr, sp.Expr, sp.S
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Objective(Displayed):
-    """A loss of one anchor, or what takes its place: the sum of its terms.
+    """The one value: a loss of one anchor as a sum of terms, or prescribed weights in its place.
 
     Args:
         name: an identifier, or the line of text that stands for a recombination, such as ``nca/linear@softmax:12``.
@@ -249,21 +249,21 @@ class Objective(Displayed):
         reference: keys of the bibliography; the first is the source of the formula.
         similarity: what s_p and s_n measure.
         anchors: which axis of the score matrix is the query.
-        reduction: how the values of every term become one number; see `Reduction`. A mean is over what is there: the
-            anchors, pairs or triplets that have what the term needs.
-        direction: along what the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
+        reduction: how the values of every term become one number; see `Reduction`. A mean is over those anchors, pairs
+            or triplets that have what the term needs.
+        direction: how the weights move embeddings, a `goal_analysis.numeric.similarity.Direction`; None for the
             similarity's own gradient.
         relative: what prescribed pair weights read from other pairs of the batch.
-        learned: the hyperparameters that training moves, by name; ``"tau<=100"`` is moved up to 100. One that is always
-            positive is moved by its logarithm. Text is read too, with ``+`` between several. Each has the gradient of
-            the loss; ``"tau:loss"`` that of the loss without prescribed pair weights, ``"tau:none"`` none: it stays.
+        learned: the hyperparameters that training moves, by name, or as text with ``+`` between them; ``"tau<=100"``
+            moves up to 100. One that is always positive is moved by its logarithm. Each has the gradient of the loss.
+            ``"tau:loss"`` has that of the loss without prescribed pair weights, ``"tau:none"`` none, so that it stays.
         proxies: whether the columns of the score matrix are class proxies, the other modality of a classifier.
-        grouped: what makes one score of the several proxies of a class, an aggregator such as ``MAX``; their columns
+        grouped: an aggregator such as ``MAX`` that makes one score of the several proxies of a class, whose columns
             stand side by side. None for one proxy a class.
-        note: what a reader has to know besides.
+        note: what else a reader has to know.
 
     Raises:
-        ValueError: a stray symbol, an undeclared hyperparameter, an unused one, a name twice, no terms.
+        ValueError: a stray symbol, an undeclared or unused hyperparameter, a name twice, or no terms.
         TypeError: a field holds something of another type.
 
     >>> from goal_analysis.symbolic.language.aggregators import EACH
@@ -394,7 +394,7 @@ class Objective(Displayed):
 
     @property
     def most_learned(self) -> dict[Hyperparameter, tuple[float, str]]:
-        """The hyperparameters that training moves, in their order: the most that each becomes, and ``loss``, ``none``
+        """The hyperparameters that training moves, in their order: the upper bound of each, and ``loss``, ``none``
         or nothing, which prescribes its gradient.
         """
         known, found = {h.name: h for h in self.hyperparameters}, {}
@@ -421,7 +421,7 @@ class Objective(Displayed):
 
     @property
     def owner(self) -> str:
-        """How messages call it."""
+        """The name of the objective in messages."""
         return f"{'loss' if self.is_loss else 'objective'} {self.name!r}"
 
     def with_settings(self, settings: Mapping[str, float]) -> Objective:

@@ -58,32 +58,32 @@ class Batches:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What was measured of a loss.
+    """The measured weights of a loss, and what follows from them.
 
     Args:
         name: what tables call it.
         shape: how the loss was called, with ``settings`` besides its inputs.
-        returned: which part of what it returns is the loss, or that its mean is; empty of a scalar.
+        returned: which part of the returned value is the loss, or that its mean is; empty for a scalar.
         s_p: the grid along s_p, shape ``(s_p,)``.
         s_n: the grid along s_n, shape ``(s_n,)``.
         w_p: w⁺, shape ``(s_p, s_n)``, NaN where no unit vectors reach, or where the loss is not finite.
         w_n: w⁻, likewise.
         inside: where unit vectors reach.
-        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p, likewise; taken a thousandth beside the point.
-        on_plane: how much of the slopes and the weights on the plane the curl is.
+        curl: ∂w⁺/∂s_n + ∂w⁻/∂s_p, likewise; differenced a thousandth beside the point.
+        on_plane: the curl on the plane, as a share of the slopes and the weights.
         factors: T, P⁺ and P⁻ with their misfit.
-        on_batches: the same of the weights on random batches.
+        on_batches: the same on random batches.
         unexplained: the share of the embeddings' gradient that no gradient of similarities explains.
         precision: the resolution of the type that the loss returns.
         noise: how far rounding moves a weight, as a share of the largest.
         turned: the share by which the embeddings' gradient changes when all of them are turned together.
-        remembers: whether its calls change the next ones, so that each was on a fresh copy.
+        remembers: whether a call changes the next ones, so that each was made on a fresh copy.
         aside: the share of the pairs' gradient on pairs that are neither positives nor negatives here.
-        jumps: where the weights jump on the plane, and ``jumps_on_batches`` in the space of all similarities.
+        jumps: where the weights jump on the plane; ``jumps_on_batches``: in the space of all similarities.
         stopped_by: what keeps the loss from being continuous by construction; empty if it is.
         batches: the gradients on random batches.
         not_finite: what is not finite at the ends of the similarities and on poor batches, by place.
-        between: what it makes of labels between those of positives and negatives, if anything.
+        between: what the loss does with labels between those of positives and negatives, if anything.
         explodes: which weights grow without bound, by the end that they grow towards.
         learned: the gradient of every parameter of the loss on the plane, or its norm.
         trail: s_p, s_n, w⁺ and w⁻ at points that close in on the jumps, shape ``(4, bisected)``.
@@ -131,7 +131,7 @@ class Measurement:
 
     @property
     def reached(self) -> Bool[Tensor, "s_p s_n"]:
-        """Where there are weights."""
+        """Where weights were measured."""
         return self.w_p.isfinite()
 
     @property
@@ -152,7 +152,7 @@ class Measurement:
 
     @property
     def unreliable(self) -> str:
-        """Why the weights do not speak for the loss; empty if they do."""
+        """Why the weights do not describe the loss; empty if they do."""
         if not self.deterministic:
             return "the loss draws random numbers or remembers earlier calls: it has two gradients at one point"
         if self.turned > UNEXPLAINED:

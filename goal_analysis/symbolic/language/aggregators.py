@@ -38,11 +38,11 @@ class Side:
     Args:
         aggregator: A.
         inner: k or h, an expression of the pair's similarity and of what the pair carries, ``y_p`` or ``y_n``; h may
-            read ``s_p`` and ``y_p`` too, those of the positive that a term meets the negatives with.
+            also read ``s_p`` and ``y_p``, of the positive that the negatives are compared with.
         pool: which pairs are gathered.
         weight: the pair weight where it is prescribed; by default it is the derivative of the inner function.
-        selection: keeps some of the pairs, called on tensors; see `goal_analysis.numeric.engine.selections`. What it
-            says of itself in ``depends`` ("not", "order", "threshold", "random") is what verdicts go by.
+        selection: keeps some of the pairs, called on tensors; see `goal_analysis.numeric.engine.selections`. Its
+            ``depends`` ("not", "order", "threshold", "random") says how it depends on the scores, for the verdict.
     """
 
     aggregator: Aggregator
@@ -61,10 +61,10 @@ class Aggregator:
     """A function from the values of several pairs to one value.
 
     Args:
-        name: how formulas from outside call it.
+        name: its name in TOML files.
         combine: the aggregate as an expression of the values.
         mining: the mining weight in words, for tables.
-        enumerates: the aggregation happens outside of φ: every pair gets a term of its own.
+        enumerates: whether every pair gets a term of its own, so that the aggregation happens outside of φ.
         parameters: expressions that the aggregate reads besides the values, such as a temperature.
         tensors: the same on tensors, a `goal_analysis.numeric.engine.aggregators.Aggregator`, for an aggregator that is
             not one of this file's.

@@ -37,7 +37,7 @@ class Hyperparameter:
         meaning: a few words for tables.
 
     Raises:
-        ValueError: the name is taken or no identifier, or the default lies outside the domain.
+        ValueError: the name is taken, or is no identifier; or the default lies outside the domain.
 
     >>> margin = Hyperparameter("margin", 0.2, nonnegative, "how much farther the negative has to be")
     >>> margin.default, margin.symbol
@@ -69,7 +69,7 @@ class Hyperparameter:
         return value
 
     def around(self, times: int) -> tuple[sp.Expr, sp.Expr]:
-        """From the default over so many to so many times the default, of 0 from −1 to 1, within the domain."""
+        """The interval from default/times to default·times, or from −1 to 1 for a default of 0, within the domain."""
         default = exact(self.default)
         low, high = sorted((default / times, times * default)) if default else (sp.Integer(-1), sp.Integer(1))
         return sp.Max(low, self.domain.start), sp.Min(high, self.domain.end)

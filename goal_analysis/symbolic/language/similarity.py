@@ -21,7 +21,7 @@ class Similarity:
         formula: the similarity in words of the embeddings.
         opposite: the lower end of its range, its value for opposite unit vectors; −oo where it has no lower end.
         identical: the upper end of its range, its value for identical unit vectors; oo where it has no upper end.
-        tensors: for a similarity that is not one of this file's, how tensors work it out: the scores of (X, Y), shape
+        tensors: for a similarity that is not one of this file's, a function of X and Y that returns their scores, shape
             ``(rows, columns)``, differentiable.
     """
 

@@ -62,7 +62,7 @@ _INSTEAD = {
 
 
 class FormulaError(ValueError):
-    """A formula ``text`` that is refused, with the place in it, in characters, the problem and whose formula it is.
+    """A formula ``text`` is refused: from which character to which, why, and whose formula it is.
 
     >>> print(FormulaError("s_q - s_p", 0, 3, "got the unknown name 's_q' but expected one of s_n, s_p"))
     got the unknown name 's_q' but expected one of s_n, s_p

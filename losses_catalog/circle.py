@@ -1,4 +1,4 @@
-"""Circle loss, as everybody implements it: the self-paced factors are read but not differentiated.
+"""Circle loss as it is implemented: the gradient is stopped through the self-paced factors.
 
     L = log(1 + Σ_n exp(γ·α_n·(s_n − m)) · Σ_p exp(−γ·α_p·(s_p − 1 + m)))
     α_p = [1 + m − s_p]₊ and α_n = [s_n + m]₊, their gradients stopped

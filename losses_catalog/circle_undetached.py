@@ -1,4 +1,4 @@
-"""Circle loss, its formula taken at its word: the self-paced factors are differentiated too.
+"""Circle loss as its formula says: the self-paced factors are differentiated too.
 
     L = log(1 + Σ_n exp(γ·α_n·(s_n − m)) · Σ_p exp(−γ·α_p·(s_p − 1 + m)))
     α_p = [1 + m − s_p]₊ and α_n = [s_n + m]₊

@@ -1,4 +1,4 @@
-"""Cosine regression: the similarity of every pair is to be the number that the pair carries.
+"""Cosine regression: the similarity of every pair is fitted to the number that the pair carries.
 
     L = (s_p − y_p)² + (s_n − y_n)²
 

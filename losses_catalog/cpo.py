@@ -1,4 +1,4 @@
-"""Contrastive preference optimisation: DPO without a reference model, and the chosen completion learned besides.
+"""Contrastive preference optimisation: DPO without a reference model, plus the likelihood of the chosen completion.
 
     L = log(1 + exp(−beta·(s_p − s_n))) − alpha·s_p
 

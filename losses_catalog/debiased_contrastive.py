@@ -1,4 +1,4 @@
-"""Debiased contrastive loss: InfoNCE whose sum over the negatives is cleared of the positives expected among them.
+"""Debiased contrastive loss: InfoNCE without the positives that are expected among the negatives.
 
     L = log(1 + g·exp(−s_p/temperature)),
     g = max((Σ_n exp(s_n/temperature) − (1 − tau_n)·N·exp(s_p/temperature))/tau_n, N·exp(−1/temperature))

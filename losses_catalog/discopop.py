@@ -21,7 +21,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("beta", 0.1, positive, "how closely the policy stays to the reference"),
-    Hyperparameter("tau", 0.05, positive, "over which difference one loss becomes the other"),
+    Hyperparameter("tau", 0.05, positive, "difference over which one loss becomes the other"),
 )
 beta, tau = (h.symbol for h in hyperparameters)
 difference = beta * gap

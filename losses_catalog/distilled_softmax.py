@@ -1,4 +1,4 @@
-"""Distilled softmax: the distribution over an anchor's candidates is to be a teacher's.
+"""Distilled softmax: the distribution over an anchor's candidates is fitted to a teacher's.
 
     L = temperature²·Σ_j t_j·(log t_j − log q_j),  t = softmax(y/temperature),  q = softmax(s/temperature)
 

@@ -1,4 +1,4 @@
-"""Focal InfoNCE: every logit times a similarity, so that hard negatives weigh more and near positives less noise.
+"""Focal InfoNCE: every logit is multiplied by a similarity, so that hard negatives weigh more.
 
     L = −log(exp(s_p²/temperature) / (exp(s_p²/temperature) + Σ_n exp(s_n·(s_n + m)/temperature)))
 
@@ -16,7 +16,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("temperature", 0.05, positive, "of the softmax"),
-    Hyperparameter("m", 0.3, real, "added to a negative's similarity where it weighs"),
+    Hyperparameter("m", 0.3, real, "added to the similarity that multiplies a negative's"),
 )
 temperature, m = (h.symbol for h in hyperparameters)
 

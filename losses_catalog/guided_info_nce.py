@@ -1,4 +1,4 @@
-"""Guided InfoNCE, of GISTEmbed: negatives that a teacher likes better than the positive are left out.
+"""Guided InfoNCE, of GISTEmbed: negatives that a teacher finds more similar than the positive are left out.
 
     L = −log(exp(scale·s_p) / (exp(scale·s_p) + Σ_n m_n·exp(scale·s_n))),  m_n = 1[y_n ≤ y_p − margin]
 

@@ -1,4 +1,4 @@
-"""Contrastive learning with hard negative samples: the debiased loss with negatives weighted by their likeness.
+"""Contrastive learning with hard negative samples: the debiased loss with negatives weighted by similarity.
 
     L = log(1 + g·exp(−s_p/temperature)),
     g = max((N·E − (1 − tau_n)·N·exp(s_p/temperature))/tau_n, N·exp(−1/temperature)),

@@ -1,4 +1,4 @@
-"""InfoNCE that weighs hard negatives: a negative's logit grows with its similarity, the growth not differentiated.
+"""InfoNCE that weighs hard negatives: strength·s_n is added to the logit of each, with the gradient of that stopped.
 
     L = −log(exp(scale·s_p) / (exp(scale·s_p) + Σ_n exp(scale·s_n + strength·sg(s_n))))
 

@@ -1,4 +1,4 @@
-"""MarginMSE: the differences of similarities are to be those of a teacher.
+"""MarginMSE: the differences of similarities are fitted to those of a teacher.
 
     L = ((s_p − s_n) − (y_p − y_n))²
 

@@ -18,7 +18,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 hyperparameters = (
     Hyperparameter("scale", 32, positive, "1/temperature of the softmax"),
     Hyperparameter("margin", 0.35, nonnegative, "by how much more alike the own class has to be"),
-    Hyperparameter("t", 0.12, nonnegative, "how much more a class weighs that the embedding is mistaken for"),
+    Hyperparameter("t", 0.12, nonnegative, "how much more a confused class weighs"),
 )
 scale, margin, t = (h.symbol for h in hyperparameters)
 emphasised = where(s_n - s_p + margin, (1 + t) * s_n + t, s_n)

@@ -21,7 +21,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 hyperparameters = (
     Hyperparameter("scale", 32, positive, "1/temperature of the softmax"),
     Hyperparameter("margin", 0.35, sp.Interval(0, sp.pi), "angle in radians that is added to the positive's"),
-    Hyperparameter("t", 0.12, nonnegative, "how much more a class weighs that the embedding is mistaken for"),
+    Hyperparameter("t", 0.12, nonnegative, "how much more a confused class weighs"),
 )
 scale, margin, t = (h.symbol for h in hyperparameters)
 own_class = cosine_of_shifted_angle(s_p, margin)

@@ -15,7 +15,7 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, posit
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, x_n
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-blur = Hyperparameter("temperature", 0.01, positive, "by how much a comparison is blurred")
+blur = Hyperparameter("temperature", 0.01, positive, "width of the sigmoid in the place of a comparison")
 
 pnp_loss = Objective(
     name="pnp",

@@ -19,7 +19,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, x_n
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
-    Hyperparameter("temperature", 0.01, positive, "by how much a comparison is blurred"),
+    Hyperparameter("temperature", 0.01, positive, "width of the sigmoid in the place of a comparison"),
     Hyperparameter("alpha", 1, sp.Interval(1, sp.oo), "how quickly a far positive loses its weight"),
 )
 temperature, alpha = (h.symbol for h in hyperparameters)

@@ -1,4 +1,4 @@
-"""PNP-Iu: more than how many negatives come before a positive, so that a far positive weighs more.
+"""PNP-Iu: grows faster than the number of negatives before a positive, so that a far positive weighs more.
 
     L = 1/|P|·Σ_p (1 + R_p)·log(1 + R_p),  R_p = Σ_n σ((s_n − s_p)/temperature)
 
@@ -17,7 +17,7 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, posit
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, x_n
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
-blur = Hyperparameter("temperature", 0.01, positive, "by how much a comparison is blurred")
+blur = Hyperparameter("temperature", 0.01, positive, "width of the sigmoid in the place of a comparison")
 
 pnp_increasing_loss = Objective(
     name="pnp_increasing",

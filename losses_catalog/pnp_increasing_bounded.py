@@ -18,7 +18,7 @@ from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid, x_n
 from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
-    Hyperparameter("temperature", 0.01, positive, "by how much a comparison is blurred"),
+    Hyperparameter("temperature", 0.01, positive, "width of the sigmoid in the place of a comparison"),
     Hyperparameter("b", 2, positive, "1/bound of the weight"),
 )
 temperature, b = (h.symbol for h in hyperparameters)

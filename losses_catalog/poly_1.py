@@ -18,7 +18,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("scale", 20, positive, "1/temperature of the softmax"),
-    Hyperparameter("epsilon", 1, sp.Interval(-1, sp.oo), "what is added to the first power's coefficient"),
+    Hyperparameter("epsilon", 1, sp.Interval(-1, sp.oo), "added to the coefficient of the first power"),
 )
 scale, epsilon = (h.symbol for h in hyperparameters)
 

@@ -18,7 +18,7 @@ from goal_analysis.symbolic.objective import Anchors, Objective, Term
 
 hyperparameters = (
     Hyperparameter("alpha", 1.2, positive, "distance beyond which a negative is far enough"),
-    Hyperparameter("margin", 0.4, nonnegative, "by how much closer a positive has to be than that"),
+    Hyperparameter("margin", 0.4, nonnegative, "by how much closer than alpha a positive has to be"),
     Hyperparameter("temperature", 10, nonnegative, "how much more the worst negatives weigh"),
     Hyperparameter("lam", 1, nonnegative, "balance of the negatives against the positives"),
 )

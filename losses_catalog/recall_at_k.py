@@ -18,7 +18,7 @@ from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, posit
 from goal_analysis.symbolic.language.primitives import count_p, maximum, s_n, s_p, sigmoid, x_n
 from goal_analysis.symbolic.objective import Anchors, Named, Objective, Term
 
-temperature = Hyperparameter("temperature", 0.01, positive, "by how much a comparison is blurred")
+temperature = Hyperparameter("temperature", 0.01, positive, "width of the sigmoid in the place of a comparison")
 before = sigmoid((s_n - s_p) / temperature.symbol)
 positives_before = Named("positives_before", SUM(before, Pool.POSITIVES))
 rank = sp.Rational(1, 2) + positives_before.symbol + x_n

@@ -1,4 +1,4 @@
-"""Triplet loss with selectively hard negatives (SelHN): the mean over all triplets where the hardest tells nothing.
+"""Triplet loss with selectively hard negatives (SelHN): all negatives where the hardest is as near as the positive.
 
     L = [margin + max_n s_n − s_p]₊ where |s_p − max_n s_n| ≥ epsilon, else 1/|N|·Σ_n [margin + s_n − s_p]₊
 

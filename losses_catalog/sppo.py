@@ -1,4 +1,4 @@
-"""SPPO: the two log-ratios are drawn to two numbers, apart.
+"""SPPO: each of the two log-ratios is drawn to a number of its own.
 
     L = (s_p − 1/(2·beta))² + (s_n + 1/(2·beta))²
 

@@ -1,4 +1,4 @@
-"""Sub-center ArcFace: ArcFace over classes of whose several centres the closest counts.
+"""Sub-center ArcFace: ArcFace with several centres a class, of which the closest counts.
 
     L = log(1 + Σ_n exp(scale·(cos θ_n − cos(θ_p + margin)))),  cos θ_c = max_k s_ck over the centres k of a class c
 

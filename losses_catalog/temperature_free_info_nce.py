@@ -1,4 +1,4 @@
-"""Temperature-free InfoNCE: a softmax of log-odds, which have no range, in the place of scaled cosines.
+"""Temperature-free InfoNCE: a softmax of log-odds, which are unbounded, in the place of scaled cosines.
 
     L = −log(exp(l(s_p)) / (exp(l(s_p)) + Σ_n exp(l(s_n)))),  l(s) = log((1 + s)/(1 − s)) = 2·artanh(s)
 

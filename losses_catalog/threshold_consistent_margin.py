@@ -1,4 +1,4 @@
-"""Threshold-consistent margin: pairs on the wrong side of one of two thresholds, each kind averaged apart.
+"""Threshold-consistent margin: a hinge on pairs beyond a threshold, averaged apart for positives and negatives.
 
     L = lam_p·mean of [margin_p − s_p]₊ over the positives above zero
         + lam_n·mean of [s_n − margin_n]₊ over the negatives above zero

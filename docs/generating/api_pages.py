@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,15 @@ FLOORS = {
 }
 
 
+MOST_USED = (
+    *("decompose", "integrability", "characteristics", "measure", "verify"),
+    *("objective", "describe", "recombine", "twin", "export", "plot"),
+    *("train", "compare", "tune", "load_run"),
+    *("GradientObjective", "GradientCache", "Matches", "Objective", "Term", "Hyperparameter"),
+)
+"""The names that most users need, in the order of a day."""
+
+
 def api_pages() -> dict[str, str]:
     """The page of every room, and the page that lists them, by their paths."""
     found = {}
@@ -35,11 +45,21 @@ def api_pages() -> dict[str, str]:
         if f"api/goal_analysis.{floor}.md" in found
     )
     found["api/index.md"] = (
-        "# API\n\nWhat `import goal_analysis as ga` offers is public: [its names](goal_analysis.md)\n"
-        "and [how they are used](../../python.md). Then comes a page a room of [the house](../../architecture.md).\n"
-        f"The floors, from below:\n\n{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
+        "# API\n\nThe names of `import goal_analysis as ga` are public: [all of them](goal_analysis.md), and\n"
+        f"[how they are used](../../python.md).\n\n## Most used\n\n{most_used()}\n\n## Packages\n\n"
+        "Every package of [the architecture](../../architecture.md) has a page. From the lowest floor up:\n\n"
+        f"{floors}\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\n{names}\n```\n"
     )
     return found
+
+
+def most_used() -> str:
+    """A table of the names that most users need, each with the first sentence of its docstring."""
+    lines = ["| name | what it does |", "| --- | --- |"]
+    for name in MOST_USED:
+        sentence = " ".join((inspect.getdoc(getattr(goal_analysis, name)) or "").partition("\n\n")[0].split())
+        lines.append(f"| {{py:obj}}`ga.{name} <{goal_analysis._HOMES[name]}.{name}>` | {sentence} |")
+    return "\n".join(lines)
 
 
 def rooms() -> list[Path]:

@@ -25,10 +25,10 @@ def gallery_page(entries: Sequence[Entry]) -> str:
     names = "\n".join(entry.name for entry in entries)
     return (
         "# The catalog\n\n"
-        f"{len(entries)} published losses, each with what follows from its formula: nobody typed in a weight or a "
-        "verdict. A picture shows where a triplet is moved: the similarity s_p of its positive grows to the right, "
-        "s_n of its negative upwards, and the darker it is, the stronger. A triplet that trains right goes down and to "
-        "the right. [The table](table.md) sorts and filters them; the notation is that of "
+        f"Here are {len(entries)} published losses, with weights and verdicts that are derived from their formulas. "
+        "A picture shows where descent moves a triplet: the similarity s_p of its positive grows to the right, and s_n "
+        "of its negative upwards; darker is stronger. A triplet should move down and to the right. "
+        "[The table](table.md) sorts and filters them. The notation is that of "
         "[the concepts](../../concepts/weights.md).\n\n"
         + "\n\n".join(families)
         + f"\n\n```{{toctree}}\n:maxdepth: 1\n:hidden:\n\ntable\n{names}\n```\n"

@@ -39,7 +39,7 @@ UNIT = 1e-2
 
 
 class GradientObjective(nn.Module):
-    """An objective as a module.
+    """An objective as a torch module.
 
         W_ap = −T(x_p, x_n)·q_p·P⁺(s_p)        W_an = T(x_p, x_n)·q_n·P⁻(s_n)
 

@@ -1,4 +1,4 @@
-"""Metric-learning losses taken apart at the gradient, checked, put together anew, and trained with.
+"""Metric-learning losses taken apart at the gradient, checked, recombined, and trained with.
 
 What `__all__` names is public; everything else may change. Nothing is imported before a name is asked for.
 

@@ -159,7 +159,7 @@ def letters_of(name: str) -> str:
 
 
 def one_of(names: Iterable[str], given: object = "", others: Iterable[tuple[str, str]] = ()) -> str:
-    """Names for an error, those alike first, a tuple of few in its order; ``others`` are other names for some."""
+    """The accepted names for an error, those alike first, few in the order of a tuple; ``others`` are aliases."""
     names = list(names) if isinstance(names, tuple) and len(names) <= FEW else sorted(names)
     letters = {letters_of(other): name for other, name in others if name in names}
     letters |= {letters_of(name): name for name in reversed(names)}
@@ -173,20 +173,20 @@ def one_of(names: Iterable[str], given: object = "", others: Iterable[tuple[str,
 
 
 def expect_kind(where: str, given: object, kind: Any, words: str) -> None:
-    """Refuse what is of another kind than a class, or some, with the words of what is expected."""
+    """Refuse a value that is of none of these classes, and say what is expected."""
     if not isinstance(given, kind):
         raise TypeError(f"{where}: got {given!r:.100} but expected {words}")
 
 
 def expect_among(where: str, given: object, accepted: Iterable[str]) -> None:
-    """Refuse what is none of these names."""
+    """Refuse a name that is not among these."""
     names = tuple(accepted)
     if given not in names:
         raise ValueError(f"{where}: got {given!r} but expected one of {one_of(names, given)}")
 
 
 class Choice(Enum):
-    """An enumeration that says of what is none of its values what would be."""
+    """An enumeration whose error for a wrong value says which are right."""
 
     @classmethod
     def _missing_(cls, value: object) -> None:
@@ -194,7 +194,7 @@ class Choice(Enum):
 
 
 def named(where: str, name: object, known: Mapping[str, T]) -> T:
-    """What a name stands for; another one is refused."""
+    """The value of a name; an unknown name is refused."""
     expect_among(where, name, known)
     return known[str(name)]
 

@@ -25,7 +25,7 @@ def import_extra(module: str, where: str = "") -> Any:
 
 
 def unmet(problem: ImportError | AttributeError) -> str | None:
-    """What to say of an error that comes of a package which is absent, or older than its extra asks for."""
+    """The message for an error that comes from a missing package, or one older than its extra asks for."""
     of = problem.name if isinstance(problem, ImportError) else getattr(inspect.getmodule(problem.obj), "__name__", "")
     through = [str(frame.f_globals["__name__"]) for frame, _ in walk_tb(problem.__traceback__)]
     absent = of if isinstance(problem, ModuleNotFoundError) else None

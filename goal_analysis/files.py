@@ -90,14 +90,14 @@ def names_file(path: Path) -> Iterator[None]:
 
 
 def write_through(file: BinaryIO, content: bytes) -> None:
-    """Write bytes that a loss of power leaves."""
+    """Write bytes so that they survive a loss of power."""
     file.write(content)
     file.flush()
     os.fsync(file.fileno())
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, where they are missing; a loss of power leaves them."""
+    """Make a folder, and those above it, where they are missing; they survive a loss of power."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -105,7 +105,7 @@ def make_folder(path: Path) -> None:
 
 
 def name_for_good(written: Path, path: Path) -> None:
-    """Give what was written its name, in place of what had it, for good: without this a loss of power undoes it."""
+    """Rename a written file so that it replaces the file of this name, and survives a loss of power."""
     os.replace(written, path)
     _flush(path.parent)
 
@@ -119,7 +119,7 @@ def remove_unfinished(folder: Path, seconds: float = ABANDONED) -> None:
 
 
 def whole_lines(content: bytes) -> bytes:
-    """The lines of a file that grows, without what a killed process, or a loss of power, leaves: a part, or zeros."""
+    """The lines of a file that grows, without a torn last line or zeros, which a kill or a loss of power leaves."""
     written = content.partition(b"\0")[0]
     return written[: written.rfind(b"\n") + 1]
 

@@ -1,1 +1,1 @@
-"""The doors of `import goal_analysis` that have no single home: each takes text wherever it takes a value."""
+"""The functions of `import goal_analysis` that read text wherever they take a value."""

@@ -1,4 +1,4 @@
-"""Doors to objectives: what is known of one, and other ones made of it.
+"""Functions of objectives: what follows from one, and which others can be made of it.
 
 An objective is given as a line such as ``circle(gamma=80)`` or ``nca(tau=12)/linear@softmax:12``, as a formula of s_p
 and s_n, as a TOML declaration or the name of its file, as ``module:name``, or as a value. Keywords set its fields
@@ -46,7 +46,7 @@ NEIGHBOURS = 5
 
 @lru_cache(maxsize=8)
 def parts_with(losses: tuple[Objective, ...] = catalog) -> Parts:
-    """What names stand for: the weights of the catalog, and losses."""
+    """The weights of the catalog and the losses, by their names."""
     titles = [(loss.title, loss.name) for loss in losses]
     return Parts(triplet_weights, pair_weights, losses, (*classes, *titles))
 

@@ -1,4 +1,4 @@
-"""Doors to training: a run from end to end, several compared or tuned, and pictures of both."""
+"""Functions of training: one run, several compared or tuned, and pictures of runs and objectives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BASELINE = "info_nce(tau=12)"
 
 @dataclass(frozen=True)
 class Run:
-    """A training run in its folder; a RunError where that holds none."""
+    """A training run in its folder; a folder without a run is a RunError."""
 
     folder: Path
 
@@ -54,7 +54,7 @@ class Run:
 
     @cached_property
     def objective(self) -> GradientObjective:
-        """What it trained with."""
+        """The objective that the run trained with."""
         return doors.objective(self.experiment.objective)
 
     @cached_property

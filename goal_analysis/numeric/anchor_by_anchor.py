@@ -40,7 +40,7 @@ def anchor_by_anchor(
     matches: Matches,
     settings: Mapping[str, float | int] | None = None,
 ) -> AnchorByAnchor:
-    """L and ∂L/∂S of every table, anchor after anchor; of equal values the first is the largest, or the smallest."""
+    """L and ∂L/∂S of a batch, anchor after anchor; among equal values the first is the largest, or the smallest."""
     values = tuple(loss.values(settings).items())
     s = scores.detach().to("cpu", torch.float64)[None].flatten(0, -3).permute(1, 2, 0)
     carried = s.new_zeros(matches.shape) if matches.carried is None else matches.carried.to("cpu", torch.float64)

@@ -61,7 +61,7 @@ class GradientCache(nn.Module):
 
     @uncompiled
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """What the model gives for the whole batch.
+        """The model's output for the whole batch.
 
         Args:
             inputs: of the model; the tensors have a row for every row of the batch.
@@ -159,7 +159,7 @@ def _joined(parts: tuple[Any, ...], sizes: list[int]) -> Any:
 
 
 def random_state(*generators: torch.Generator) -> Callable[[], None]:
-    """What puts all sources of random numbers, those of every device and these too, back to where they are now."""
+    """A function that puts all random numbers, those of every device too, back to where they are now."""
     kept: list[tuple[Callable[[Any], object], Any]] = [
         (torch.set_rng_state, torch.get_rng_state()),
         (random.setstate, random.getstate()),

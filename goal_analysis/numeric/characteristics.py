@@ -284,7 +284,7 @@ WORDS = {"positive": ("attracts", "repels"), "negative": ("repels", "attracts")}
 
 
 def characteristics_page(found: Characteristics) -> Page:
-    """A row for every weight, and one each for what w⁺ and w⁻ do."""
+    """A row for every weight, and one each for the effects of w⁺ and w⁻."""
     labels = {"triplet": "T", "positive": "P⁺" if found.triplet else "w⁺", "negative": "P⁻" if found.triplet else "w⁻"}
     shapes = {key: getattr(found, key) for key in labels}
     rows = [Row(key, labels[key], _shape_text(shape, found.similarity)) for key, shape in shapes.items() if shape]

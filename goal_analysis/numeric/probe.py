@@ -1,4 +1,4 @@
-"""What the loss does to the scores, step by step: a probe for training loops that leaves the gradients as they are."""
+"""A probe for training loops: it records what the loss does to the scores, and leaves the gradients as they are."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class GradientProbe:
         return self
 
     def take(self) -> dict[str, float]:
-        """The newest row of `frame`, by its columns and without NaN; nothing where there is none since the last."""
+        """The newest row of `frame`, by its columns and without NaN; empty if there is none since the last call."""
         newest = [record for record in self._records[self._taken :] if record["step"] == self._records[-1]["step"]]
         self._taken = len(self._records)
         mean = pd.DataFrame(newest).mean().dropna()

@@ -1,4 +1,4 @@
-"""Runs drawn: curves over seeds, rankings, recall, what was retrieved, and how weights move as a film."""
+"""Pictures of runs: curves over seeds, rankings, recall, retrieved items, and a film of the moving weights."""
 
 from __future__ import annotations
 

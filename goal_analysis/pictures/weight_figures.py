@@ -117,7 +117,7 @@ def one_number(values: pd.Series) -> str:
 
 
 def write_in(ax: Axes, words: str) -> Axes:
-    """Write what there is to say of a panel in the place of a drawing."""
+    """Write a sentence into a panel in the place of a drawing."""
     ax.set(facecolor=CALM, **({} if ax.get_xlabel() else {"xticks": [], "yticks": []}))
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
     return ax

@@ -1,4 +1,4 @@
-"""Work that weights do around closed paths, which shows that they are no gradient where no formula of them is at hand.
+"""Work of weights around closed paths: it shows that they are no gradient where no formula of them is at hand.
 
 The paths are rectangles in two scores of a small batch, and the weights come from the engine, with all minings.
 """

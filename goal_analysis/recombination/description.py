@@ -1,4 +1,4 @@
-"""What is known of an objective before it has trained: its weights, whether they are the gradient of a loss, signs."""
+"""What is known of an objective before training: its weights, whether they are the gradient of a loss, signs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -30,7 +30,7 @@ SPAN = (sp.Integer(-1), sp.Integer(1))
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A combination, triplet weight/pair weights@mining, that makes no objective of its own, and why not."""
+    """A combination, triplet weight/pair weights@mining, that is no objective of its own, and why not."""
 
     name: str
     reason: str

@@ -51,7 +51,7 @@ def check_names(
 
 
 def called(given: str, losses: Collection[str], classes: Collection[tuple[str, str]]) -> str:
-    """What a loss is called here that somebody writes otherwise, for an error; empty where that is not known.
+    """Our name of a loss that is written otherwise, for an error; empty where that is not known.
 
     ``classes`` are other names and ours: classes of libraries, and titles with their parts apart by commas.
     """

@@ -1,4 +1,4 @@
-"""Parts: what names of weights stand for, and how two weights are put side by side in one objective."""
+"""Parts: weights and losses by their names, and how two weights are put side by side in one objective."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -24,7 +24,7 @@ class RayCluster:
         self._running: dict[Any, Job] = {}
 
     def submit(self, job: Job) -> None:
-        """Begin the job when there is room."""
+        """Start the job when there is room."""
         self._running[self._task.remote(job, os.getcwd())] = job
 
     def wait(self, seconds: float) -> dict[Job, str]:

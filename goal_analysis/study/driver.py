@@ -1,4 +1,4 @@
-"""The driver of a study: one process a folder makes runs by an engine, and says how far it is; what runs reached."""
+"""The driver of a study: one process a folder, which makes runs by an engine, reads results and says how far it is."""
 
 from __future__ import annotations
 

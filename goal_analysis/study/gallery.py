@@ -84,7 +84,7 @@ def gallery(run: Run, load: LoadData, queries: int) -> Gallery:
 
 
 def shown_image(split: Split, row: int) -> Shown:
-    """The image of a row."""
+    """The image in this row."""
     return Shown(split.captions[int(split.image_of.searchsorted(row))], row, pixels(split, row))
 
 
@@ -138,7 +138,7 @@ def _item(one: Shown, image: bool) -> str | np.ndarray:
 
 
 def near_miss(words: str, right: str, lead: float) -> str:
-    """What is said of a wrong one before the right one: by how much, and with how many of the other's words."""
+    """The words on a wrong answer before the right one: by how much, and with how many of the right one's words."""
     its_own, wanted = ({word.strip(".,").lower() for word in text.split()} for text in (words, right))
     return f"{lead:.2f} above the right one, with {len(its_own & wanted)} of its {len(wanted)} words"
 

@@ -75,12 +75,12 @@ class Contender:
 
     @property
     def experiment(self) -> Experiment:
-        """As its search left it."""
+        """The experiment with the values that its search chose."""
         return self.search.experiment_of(self.trial)
 
     @property
     def objective(self) -> Objective:
-        """What it trains with."""
+        """The objective that it trains with."""
         return self.search.setting.read(self.experiment.objective)
 
     @property
@@ -108,12 +108,12 @@ class Outcome:
 
     @property
     def comparison(self) -> Comparison:
-        """That on the first data."""
+        """The comparison on the first data."""
         return next(iter(self.comparisons.values()))
 
     @property
     def chosen(self) -> dict[str, dict[str, Any]]:
-        """What the trial of every contender had drawn."""
+        """The drawn values of every contender's trial."""
         return {c.name: c.values for c in self.contenders}
 
     @property

@@ -95,7 +95,7 @@ class Named:
 
     @property
     def symbol(self) -> sp.Symbol:
-        """What stands for it in Φ."""
+        """The symbol of the aggregate in Φ."""
         return sp.Symbol(self.name, real=True)
 
 

@@ -23,11 +23,11 @@ LossFunction = Callable[..., Any]
 
 
 class UnmeasurableLoss(ValueError):
-    """A callable is no loss of one of the accepted kinds."""
+    """A callable that is no loss of an accepted kind."""
 
 
 class Inputs(Choice):
-    """What a loss takes, in this order."""
+    """The inputs of a loss, in this order."""
 
     ONE_SET = "(embeddings, labels)"
     TWO_SETS = "(image embeddings, text embeddings), row i of both matching"
@@ -262,7 +262,7 @@ class OfColumns(torch.nn.Module):
 
 
 def stand_in() -> torch.nn.Module:
-    """What sentence-transformers takes for a model: it hands embeddings on."""
+    """A stand-in for the model of sentence-transformers, which passes embeddings on."""
     from transformers import PreTrainedTokenizerBase  # sentence-transformers needs it
 
     class Tokenizer(PreTrainedTokenizerBase):

@@ -65,7 +65,7 @@ CONTINUOUS, DESCRIBING = frozenset(_CONTINUOUS.split()), frozenset(_DESCRIBING.s
 
 
 def not_finite(call: Call) -> dict[str, str]:
-    """What is NaN or infinite, or raises, by where."""
+    """Where the loss or its gradient is NaN or infinite, or raises an error."""
     found: dict[str, str] = {}
     for place, arrangement, points in _cases(call):
         said = []
@@ -133,7 +133,7 @@ def reading_coordinates(call: Call, arrangement: Arrangement, similarities: Tens
 
 
 def between_labels(call: Call) -> str:
-    """What a loss of pairs makes of a label halfway from negatives to positives; empty where labels are not graded."""
+    """What a loss of pairs does with a label halfway from negatives to positives; empty if labels are not graded."""
     shape, s = call.shape, torch.linspace(-0.99, 0.99, 199, dtype=torch.float64)
     if shape.inputs is not Inputs.PAIRS or not all(isinstance(label, float) for label in shape.labels):
         return ""

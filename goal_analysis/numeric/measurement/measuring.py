@@ -92,7 +92,7 @@ def measure(
 
 
 def call_of(tried: Iterator[Call]) -> Call:
-    """The first call that gives every vector a gradient that similarities explain, else what comes nearest to that."""
+    """The first call that gives every vector a gradient that similarities explain, else the nearest to that."""
     found, refusals = [], []
     for call in tried:
         if call.shape.turned and any(merit[0] for merit, _ in found):

@@ -1,4 +1,4 @@
-"""Objectives under the call of open_clip's losses."""
+"""Objectives that are called as open_clip's losses."""
 
 from __future__ import annotations
 

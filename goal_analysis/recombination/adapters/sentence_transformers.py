@@ -1,4 +1,4 @@
-"""Objectives under the call of sentence-transformers' losses."""
+"""Objectives that are called as sentence-transformers' losses."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def checked_carried() -> Tensor:
 
 
 def check() -> None:
-    """Hold W on a batch against what it was when this file was written, and look for finite gradients."""
+    """Compare W on a batch with its values when this file was written, and check that gradients are finite."""
     recorded = torch.tensor(RECORDED, dtype=torch.float64)
     x, y, ids = checked_batch()
     if DRAWN:

@@ -19,7 +19,7 @@ MEASURES = (*RECALLS, "rsum", "i2t_median_rank", "t2i_median_rank")  # what a ru
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run's folder says."""
+    """A run as its folder records it."""
 
     folder: Path
     record: RunRecord
@@ -42,12 +42,12 @@ class Group:
 
     @property
     def objective(self) -> str:
-        """What they were trained with."""
+        """The objective of the runs."""
         return self.runs[0].experiment.objective
 
     @property
     def data(self) -> RunData:
-        """What they were trained on."""
+        """The data of the runs."""
         return self.runs[0].record.data
 
     @property

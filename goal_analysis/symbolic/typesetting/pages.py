@@ -1,4 +1,4 @@
-"""What is known of a loss, an objective or a verdict as rows of a page, and pages as text, Markdown, LaTeX and data."""
+"""Pages on a loss, an objective or a verdict, in rows, and written as text, Markdown, LaTeX and data."""
 
 from __future__ import annotations
 

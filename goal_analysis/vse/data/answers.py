@@ -37,7 +37,7 @@ class Answers:
         equal: Equal,
         judged: Int64[np.ndarray, "2 pairs"] | None = None,
     ) -> Answers:
-        """Those of captions, whose words decide which are equal."""
+        """The answers of these captions, whose words decide which are equal."""
         folded = [" ".join(caption.casefold().split()) for caption in captions]
         numbers = {text: number for number, text in enumerate(dict.fromkeys(folded))}
         return cls(image_of, np.array([numbers[text] for text in folded], dtype=np.int64), equal, judged)

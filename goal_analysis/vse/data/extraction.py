@@ -1,4 +1,4 @@
-"""Pictures to features in the layout of VSE++, in batches; what is interrupted goes on where it was."""
+"""Features of pictures in the layout of VSE++, made in batches; an interrupted call goes on where it was."""
 
 import json
 import os

@@ -97,7 +97,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """What was run; a folder without a run is a `RunError`."""
+    """The record of a run; a folder without a run is a `RunError`."""
     path, expected = folder / RUN, f"the folder of a run, with {RUN}"
     return read_record(path, expected, lambda record: read_value(RunRecord, record, str(path)))
 

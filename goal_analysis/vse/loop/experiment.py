@@ -142,7 +142,7 @@ def read_experiment(
     seed: int | None = None,
     assignments: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment of a preset, or of a TOML or JSON file, with what else is set, such as ``training.epochs=15``."""
+    """The experiment of a preset, or of a TOML or JSON file, with settings such as ``training.epochs=15``."""
     own = isinstance(source, Path) or source.endswith((".toml", ".json"))
     tables: dict[str, Any] = read_file(Path(source)) if own else preset(str(source))
     if data is not None:
@@ -167,6 +167,6 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def about_preset(name: str) -> str:
-    """What the head of a preset's file says of it."""
+    """The comment at the head of a preset's file."""
     lines = (PRESETS / f"{name}.toml").read_text("utf-8").splitlines()
     return " ".join(line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines))

@@ -81,7 +81,7 @@ def collapse(outputs: Any, ids: Tensor, step: int) -> Trouble | None:
 
 
 class OutOfMemory(RuntimeError):
-    """Something does not fit into the memory; the message says what would need less."""
+    """Something does not fit into memory; the message says what would need less."""
 
 
 @contextmanager

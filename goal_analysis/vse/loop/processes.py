@@ -49,7 +49,7 @@ class RankError(RuntimeError):
 
 @contextmanager
 def name_dead_workers(workers: int) -> Iterator[None]:
-    """Turn what PyTorch raises, wherever the program is, when a reading process has died into a `WorkerError`."""
+    """Turn PyTorch's error for a dead reading process, raised at any place in the program, into a `WorkerError`."""
     try:
         yield
     except Exception as problem:

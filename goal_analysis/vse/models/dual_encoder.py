@@ -19,7 +19,7 @@ PairScores = Callable[[Tensor, Tensor], Tensor]
 
 
 class RetrievalModel(nn.Module):
-    """What is trained and evaluated. Where it ``embeds``, a score is the dot product of `embed_images` and
+    """A model that is trained and evaluated. Where it ``embeds``, a score is the dot product of `embed_images` and
     `embed_texts`; otherwise it says `pair_scores`. Where ``top`` is not 0, these re-rank so many of every query's
     candidates.
     """

@@ -42,7 +42,7 @@ def build_tokenizer(config: Mapping[str, Any], captions: Sequence[str]) -> Token
 
 
 def restore_tokenizer(given: Any) -> Tokenizer:
-    """The tokenizer that `tokenizer_json` is of; anything else is a ValueError."""
+    """The tokenizer that `tokenizer_json` wrote; anything else is a ValueError."""
     Table(given, "tokenizer")
     kind = named("tokenizer: name", given.get("kind"), TOKENIZERS)
     return read_value(kind, {name: value for name, value in given.items() if name != "kind"}, "tokenizer")

@@ -169,7 +169,7 @@ def _in_pieces(split: Split | Asked, count: int, of: Callable[[np.ndarray], Tens
 
 
 def record_of(model: RetrievalModel, split: Split, tokenizer: Tokenizer) -> dict[str, float]:
-    """The metrics on a split by name; where the model re-ranks, ``dual_rsum`` too, the RSUM without that."""
+    """The metrics on a split by name; for a model that re-ranks also ``dual_rsum``, the RSUM without re-ranking."""
     record = metrics(_ranks([(model, tokenizer)], split)).record()
     return record | ({"dual_rsum": metrics(_ranks([(model.dual, tokenizer)], split)).rsum} if model.top else {})
 

@@ -1,4 +1,4 @@
-"""Networks of timm, torchvision and Hugging Face: encoders of pictures, and what makes features of them beforehand."""
+"""Networks of timm, torchvision and Hugging Face, as encoders of pictures and for features computed beforehand."""
 
 import difflib
 import inspect

@@ -317,7 +317,8 @@ def _measurable(target: str) -> tuple[Callable[..., Any], Objective | None]:
     try:
         value = value_of(target)
     except (ValueError, OSError) as problem:
-        expected = "MODULE:NAME, FILE.py:NAME or an objective"
+        dotted = re.sub(r"^([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)$", r"\1:\2", target)
+        expected = f"{dotted if ':' in dotted else 'MODULE:NAME'}, FILE.py:NAME or an objective"
         raise ValueError(f"{target}: got no objective ({problem}) but expected {expected}") from problem
     if value.direction is not None:
         return objective(value, refuse_nonfinite=False), value

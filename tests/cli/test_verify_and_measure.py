@@ -144,6 +144,7 @@ def test_a_switch_is_no_word(said, largest, tmp_path):
     ("arguments", "said"),
     [
         (["their_losses"], "but expected MODULE:NAME, FILE.py:NAME or an objective"),
+        (["torch.nn.MSELoss"], "but expected torch.nn:MSELoss, FILE.py:NAME or an objective"),
         (["their_losses:nothing"], "nothing"),
         (["no_such_package:loss"], "no_such_package"),
         (["their_losses:number"], "expected a callable"),

@@ -108,7 +108,11 @@ REFUSALS = {
     "tau(s_n - s_p)": ("tau", "products are spelt *"),
     "2(s_n - s_p)": ("2", "products are spelt *"),
     "exp(s_n, s_p)": ("exp(s_n, s_p)", "got exp of 2 arguments but expected exp(x)"),
-    "s_n + max(s_p)": ("max(s_p)", "got max of 1 arguments but expected max(x, y) or more"),
+    "s_n + max(s_p)": (
+        "max(s_p)",
+        "expected max(x, y) or more; over an anchor's pairs it is positives or negatives = 'max'",
+    ),
+    "each(s_n) - s_p": ("each", "over an anchor's pairs it is positives or negatives = 'each' beside the formula"),
     "max(*s_n)": ("max(*s_n)", "got max of named or starred arguments"),
     "exp(x=1)": ("=", "a formula sets nothing"),
     "s_n == s_p": ("=", "compares with <, >, <= or >="),

@@ -20,6 +20,7 @@ from typing import Any
 import sympy as sp
 
 from goal_analysis.declarations import expect_kind, one_of
+from goal_analysis.symbolic.language.aggregators import AGGREGATORS
 from goal_analysis.symbolic.language.primitives import (
     PRIMITIVES,
     hinge,
@@ -219,16 +220,18 @@ class _Walk(ast.NodeVisitor):
         if not isinstance(node.func, ast.Name):
             raise self._error(node.func, "got a call of this but expected one of a function; products are spelt *")
         name = node.func.id
+        hint = f"; over an anchor's pairs it is positives or negatives = {name!r} beside the formula"
+        hint *= any(name == aggregator.name for aggregator in AGGREGATORS)
         if name not in _FUNCTIONS:
             product = "; products are spelt *" if name in self._names else ""
-            expected = f"one of {one_of(_FUNCTIONS, name)}{product}"
+            expected = f"one of {one_of(_FUNCTIONS, name)}{product}{hint}"
             raise self._error(node.func, f"got the function {name!r} but expected {expected}")
         operate, arity = _FUNCTIONS[name]
         expected = _USAGE[arity].format(name)
         stars = [x for x in node.args if isinstance(x, ast.Starred)]
         if node.keywords or stars or (len(node.args) < 2 if arity == 2 else len(node.args) != arity):
             given = "named or starred arguments" if node.keywords or stars else f"{len(node.args)} arguments"
-            raise self._error(node, f"got {name} of {given} but expected {expected}")
+            raise self._error(node, f"got {name} of {given} but expected {expected}{hint}")
         return self._apply(node, partial(operate, self._arithmetic), *map(self.read, node.args))
 
     def visit_IfExp(self, node: ast.IfExp) -> sp.Expr:

@@ -179,9 +179,10 @@ def _verdict(entry: Entry) -> Iterator[str]:
     verdict = entry.verdict
     answer = {True: "Yes", False: "No", None: "Open"}[verdict.integrable]
     yield f"**{answer}**: {verdict.reason}."
+    said = {"potential": "The potential U of the pair weights, −∂U/∂s_p = P⁺ and ∂U/∂s_n = P⁻:", "loss": "The loss:"}
     for row in integrability_page(verdict).rows:
         if isinstance(row.value, sp.Expr):
-            yield f"$$\n{latex_label(row)} = {latex(row.value)}\n$$"
+            yield f"{said[row.key]}\n\n$$\n{latex_label(row)} = {latex(row.value)}\n$$"
 
 
 def troubles(entry: Entry) -> dict[str, str]:

@@ -311,7 +311,7 @@ def _shape_text(shape: Shape, of: Similarity) -> str:
     if shape.answer.growth is Growth.CONSTANT and shape.bounds.proved:
         return f"constant, {number(shape.bounds.most)} everywhere"
     if shape.along is None:
-        ends = f"{number(shape.easiest)} easiest, {number(shape.hardest)} hardest"
+        ends = f"{number(shape.easiest)} for the easiest triplet, {number(shape.hardest)} for the hardest"
     else:
         low = "for opposite" if of.opposite.is_finite else "towards -inf"
         high = "for identical vectors" if of.identical.is_finite else "towards inf"

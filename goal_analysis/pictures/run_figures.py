@@ -40,6 +40,7 @@ from goal_analysis.pictures.weight_frames import Objective, field_of, once, span
 
 SIDES = {"p": PULL, "n": PUSH}
 FOREMOST, LETTERS = 8, 56  # how many lines of a figure have colours of their own, and letters of a name in a line
+BACK: dict[str, Any] = {"color": FAINT, "linewidth": 0.6, "alpha": 0.6, "zorder": 1}  # the lines of the others
 RETRIEVAL = "Retrieval on dev: mean over seeds, from four on with Student's 95 % interval"
 PROBED = ("effective_negatives", "push_share", "active_share")  # what is drawn of the probes of several objectives
 
@@ -52,7 +53,7 @@ def draw_curves(
     names = list(found["objective"].unique()) if foremost is None else list(foremost)
     for name, line in ((str(name), line) for name, line in found.groupby("objective", sort=False)):
         seeds = int(line.groupby(along)["value"].count().max())
-        looks: dict[str, Any] = {"color": FAINT, "linewidth": 0.6, "alpha": 0.6, "zorder": 1, "errorbar": None}
+        looks: dict[str, Any] = BACK | {"errorbar": None}
         if name in names:
             label = f"{name} ({seeds} seed{'s' * (seeds > 1)})"
             looks = line_of(names.index(name)) | {"label": label, "errorbar": mean_interval}
@@ -105,12 +106,15 @@ def draw_ranking(frame: pd.DataFrame, ax: Axes) -> Axes:
 def draw_recall(frame: pd.DataFrame, ax: Axes, top: int = 100) -> Axes:
     """Recall@K over K up to ``top``: the share of the ranks up to K, by ``name`` and ``rank`` (from 1)."""
     ks = np.arange(1, top + 1)
-    for place, (name, of) in enumerate(frame.groupby("name", sort=False)):
-        share = 100 * (of["rank"].to_numpy() <= ks[:, None]).mean(axis=1)
-        looks: Any = line_of(place) | {"linestyle": DASHES[place % len(DASHES)]}  # both may be 0, or 100
-        sns.lineplot(
-            x=ks, y=share, drawstyle="steps-post", ax=ax, label=name, clip_on=False, marker="." * (top == 1), **looks
-        )
+    ranks = frame.groupby("name", sort=False)["rank"]
+    shares = {name: 100 * (of.to_numpy() <= ks[:, None]).mean(axis=1) for name, of in ranks}
+    names = sorted(shares, key=lambda name: -shares[name].mean())[:FOREMOST]
+    for name, share in shares.items():
+        looks: dict[str, Any] = BACK
+        if name in names:  # both may be 0, or 100
+            place = names.index(name)
+            looks = line_of(place) | {"linestyle": DASHES[place % len(DASHES)], "label": name}
+        sns.lineplot(x=ks, y=share, drawstyle="steps-post", ax=ax, clip_on=False, marker="." * (top == 1), **looks)
     marks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k <= top]
     ax.set_xscale("log")
     ax.set_xticks(marks, [str(k) for k in marks])
@@ -125,7 +129,7 @@ def recall_figure(ranks: Mapping[str, np.ndarray], top: int, title: str) -> Figu
     """`draw_recall` of the ranks by name as a figure."""
     figure, [[ax]] = panels(1, 1, 3.0, 2.3)
     draw_recall(pd.concat(pd.DataFrame({"name": name, "rank": of}) for name, of in ranks.items()), ax, top)
-    return fit(figure, title)
+    return fit(figure, "\n".join([title, *_in_colour(len(ranks))]))
 
 
 # --- whole figures --------------------------------------------------------------------------------
@@ -159,13 +163,16 @@ def _curves(frame: pd.DataFrame, quantities: Sequence[str], along: str, ranked: 
     still = [f"{NAMES[name]}: {spread['max'][name]:.3g} throughout" for name in spread.index if name not in drawn]
     names = frame["objective"].unique()
     foremost = [name for name in ranked if name in names][:FOREMOST] if len(names) > FOREMOST else None
-    if foremost:
-        still.append(f"in colour the best {FOREMOST} of {len(names)}, the others faint")
+    still += _in_colour(len(names))
     figure, [axes] = panels(1, len(drawn), 2.6, 2.1)
     for ax, quantity in zip(axes, drawn, strict=True):
         draw_curves(frame, ax, quantity, along, foremost)
     _legend(figure, axes[0], 3.4 * len(drawn))
     return fit(figure, "\n".join([title, *still]))
+
+
+def _in_colour(lines: int) -> list[str]:
+    return [f"in colour the best {FOREMOST} of {lines}, the others faint"] * (lines > FOREMOST)
 
 
 def _quantiles(probes: pd.DataFrame) -> Figure:
@@ -201,7 +208,11 @@ def gallery_figure(frame: pd.DataFrame) -> Figure:
         ax: Any = axes[cell["query"], cell["place"]]
         ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
-        said = f"{'✓ ' * cell['right']}{cell['score']:.2f}" if cell["place"] else "query"
+        said = (
+            f"{'✓ ' * cell['right']}{cell['score']:{'.2f' if abs(cell['score']) < 1000 else '.2e'}}"
+            if cell["place"]
+            else "query"
+        )
         ax.set_title(said, loc="left", fontsize=8, color=RIGHT if cell["right"] else FAINT)
         colour, weight = (RIGHT, 2.2) if cell["right"] else (WRONG, 0.8 * bool(cell["place"]))
         ax.spines[:].set(visible=True, color=colour, linewidth=weight)

@@ -22,7 +22,7 @@ from goal_analysis.extras import import_extra
 from goal_analysis.files import regular
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import load_checkpoint
-from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
+from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics, check_images
 from goal_analysis.vse.models.text import from_checkpoint
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of nearly every pretrained network
@@ -42,8 +42,7 @@ class Backbone(nn.Module):
         flip: Flip = 0.0,
     ) -> None:
         super().__init__()
-        if len(shape) != 3:
-            raise ValueError(f"backbone: got images of shape {shape} but expected pictures, (3, height, width)")
+        check_images("backbone", shape)
         self.dim, self.made_of = dim, {"pretrained": False}
         self.given = nn.Sequential(Standardise(shape, statistics), Augmentation(crop, flip))
         self.trunk = trunk

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from goal_analysis.extras import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, all_there
 from goal_analysis.vse.models.encoders.pretrained import Projection, Tower
-from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
+from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics, check_images
 from goal_analysis.vse.models.text import OPEN_CLIP, OpenClipTokens, Tokenizer, Tokens, tokenizer_json
 
 WEIGHTS = "open_clip_model.safetensors"  # in a folder that open_clip reads
@@ -74,8 +74,7 @@ class OpenClipVision(_Side):
         crop: Crop = 1.0,
         flip: Flip = 0.0,
     ) -> None:
-        if len(shape) != 3:
-            raise ValueError(f"open_clip: got images of shape {shape} but expected pictures, (3, height, width)")
+        check_images("open_clip", shape)
         super().__init__()
         self.model, config = open_clip_model(model, pretrained, config)
         said, self.augment = config["preprocess_cfg"], Augmentation(crop, flip)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from goal_analysis.extras import import_extra
 from goal_analysis.vse.models.encoders.pooling import Local, Pictures, Share, all_there
-from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics
+from goal_analysis.vse.models.encoders.trained import Augmentation, Crop, Flip, Standardise, Statistics, check_images
 from goal_analysis.vse.models.text import Subwords, Tokenizer, Tokens, from_checkpoint
 
 Projection = Literal["own", "new"]  # the checkpoint's, where its width is wanted; or a new linear map
@@ -175,8 +175,7 @@ class VisionModel(Tower):
         crop: Crop = 1.0,
         flip: Flip = 0.0,
     ) -> None:
-        if len(shape) != 3:
-            raise ValueError(f"hugging_face: got images of shape {shape} but expected pictures, (3, height, width)")
+        check_images("hugging_face", shape)
         super().__init__()
         self.model = load_checkpoint(path, architecture)
         processor = processor_of(path) or processor

@@ -52,6 +52,9 @@ class Standardise(nn.Module):
         return (images - self.mean) / self.deviation
 
 
+FEATURES = "features, (features,) or (regions, features); pictures go through convolution, timm or torchvision"
+
+
 class Linear(nn.Module):
     """x ↦ unit(A·dropout(x) + b), or with ``hidden`` unit(A·dropout(relu(B·dropout(x) + c)) + b), x standardised."""
 
@@ -65,7 +68,7 @@ class Linear(nn.Module):
         hidden: int = 0,
     ) -> None:
         super().__init__()
-        _check_features("linear", shape)
+        check_images("linear", shape, FEATURES)
         layers: list[nn.Module] = [Standardise(shape, statistics), Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(shape[-1], hidden), nn.ReLU(), Dropout(dropout)]
@@ -76,9 +79,9 @@ class Linear(nn.Module):
         return unit(self.layers(images.mean(1) if images.ndim == 3 else images))
 
 
-def _check_features(encoder: str, shape: tuple[int, ...]) -> None:
-    if len(shape) not in (1, 2):
-        expected = "features, (features,) or (regions, features); pictures go through convolution, timm or torchvision"
+def check_images(encoder: str, shape: tuple[int, ...], expected: str = "pictures, (3, height, width)") -> None:
+    """Refuse images of another kind: pictures, or where something else is expected, features."""
+    if len(shape) not in ((1, 2) if expected == FEATURES else (3,)):
         raise ValueError(f"{encoder}: got images of shape {shape} but expected {expected}")
 
 
@@ -99,7 +102,7 @@ class Regions(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        _check_features("regions", shape)
+        check_images("regions", shape, FEATURES)
         self.dim = dim
         self.given = nn.Sequential(Standardise(shape, statistics), Dropout(dropout))
         self.linear = nn.Linear(shape[-1], dim)

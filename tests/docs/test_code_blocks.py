@@ -60,11 +60,11 @@ def shown(page: Path) -> list[tuple[list[str], set[str]]]:
     for language, file, body in blocks(page):
         if file:
             Path(file).write_text(body, encoding="utf-8")
-        first, *said = (" ".join(line.split()) for line in body.splitlines())
+        first, *said = (" ".join(line.split()) for line in body.replace("\\\n", " ").splitlines())
         program, _, rest = first.partition("$ goal-analyze ")
         if language == "console" and rest and not program and said and not said[0].startswith("$"):
             words = shlex.split(rest)
-            if words[0] not in OF_RUNS and not rest.endswith("\\"):
+            if words[0] not in OF_RUNS:
                 lines = {" ".join(line.split()) for line in CliRunner().invoke(app, words).output.splitlines()}
                 begun = {
                     line for line in said if line.endswith("…") and any(x.startswith(line[:-1].rstrip()) for x in lines)
@@ -98,6 +98,27 @@ def test_every_command_shown_is_understood():
                 accepted = {option for p in known[name].params for option in (*p.opts, *p.secondary_opts)}
                 given = {word.partition("=")[0] for word in words if word.startswith("-")}
                 assert given <= accepted, f"{page}: {line}"
+
+
+COLUMN = 92
+"""How many characters of code the column of a page shows."""
+
+
+def typed(language: str, body: str) -> list[str]:
+    """The lines of a block that a reader types; of a console, its commands."""
+    if language != "console":
+        return body.splitlines()
+    return [line for command in re.findall(r"^\$ (?:.*\\\n)*.*$", body, re.MULTILINE) for line in command.splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_first_block_of_a_page_fits_its_column(page):
+    for language, _, body in blocks(page)[:1]:
+        assert max(map(len, typed(language, body)), default=0) <= COLUMN
+
+
+def test_a_command_goes_on_after_a_backslash():
+    assert typed("console", "$ a \\\n    b\nsaid\n$ c\n") == ["$ a \\", "    b", "$ c"]
 
 
 def test_a_wrong_page_is_noticed(tmp_path):

@@ -97,8 +97,8 @@ def ending_a_demo(output: Path) -> Iterator[None]:
     with interruptible(output):
         try:
             yield
-        except KeyboardInterrupt:
-            if any((output / RETRIEVAL).rglob("result.json")):
+        except (KeyboardInterrupt, typer.Exit) as end:  # a comparison has said what Ctrl-C left
+            if getattr(end, "exit_code", INTERRUPTED) == INTERRUPTED and any((output / RETRIEVAL).rglob("result.json")):
                 _write_report(output, queries=0)
             raise
 
@@ -172,6 +172,6 @@ def compare_on_scenes(
         compare(**given, seeds=seeds, output=output, jobs=processes)
     except typer.Exit as end:
         if end.exit_code == INTERRUPTED:
-            raise KeyboardInterrupt from None
+            raise
         return end.exit_code == 0
     return True

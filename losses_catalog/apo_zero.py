@@ -3,7 +3,7 @@
     L = 1 − σ(beta·s_p) + σ(beta·s_n)
 
 Source: K. D'Oosterlinck, W. Xu, C. Develder, T. Demeester, A. Singh, C. Potts, D. Kiela, S. Mehri, Anchored Preference
-Optimization and Contrastive Revisions: Addressing Underspecification in Alignment (2024),
+Optimization and Contrastive Revisions: Addressing Underspecification in Alignment (TACL 2025),
 https://arxiv.org/abs/2408.06266.
 
 s is the logarithm of a completion's probability over its reference model's, which has no range: hand these
@@ -28,7 +28,7 @@ apo_zero_loss = Objective(
         Term(outer=sigmoid(beta * x_n), negatives=EACH(s_n)),
     ),
     hyperparameters=(strength,),
-    reference=("doosterlinck2024apo",),
+    reference=("doosterlinck2025apo",),
     similarity=DOT,
     anchors=Anchors.ROWS,
     note="scores are log-ratios of completions, not of embeddings",

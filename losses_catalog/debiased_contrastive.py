@@ -3,7 +3,7 @@
     L = log(1 + g·exp(−s_p/temperature)),
     g = max((Σ_n exp(s_n/temperature) − (1 − tau_n)·N·exp(s_p/temperature))/tau_n, N·exp(−1/temperature))
 
-Source: C.-Y. Chuang, J. Robinson, L. Yen-Chen, A. Torralba, S. Jegelka, Debiased Contrastive Learning (NeurIPS
+Source: C.-Y. Chuang, J. Robinson, Y.-C. Lin, A. Torralba, S. Jegelka, Debiased Contrastive Learning (NeurIPS
 2020), https://arxiv.org/abs/2007.00224.
 
 N is the number of negatives, tau_n the paper's τ⁻ = 1 − τ⁺. The defaults are those of the authors'

@@ -7,7 +7,7 @@ Simpler, Faster, Stronger: Breaking The log-K Curse On Contrastive Learners With
 https://arxiv.org/abs/2107.01152.
 
 sg stops the gradient. The value is always 1; the weights are those of `dcl`, which is the loss that they are the
-gradient of. scale = 10 is that of `info_nce` here; the paper learns it.
+gradient of. scale = 10 is the temperature of 0.1 of the authors' code, which shows InfoNCE's value in place of the 1.
 """
 
 import sympy as sp

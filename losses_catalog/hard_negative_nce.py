@@ -8,8 +8,8 @@ Filtering, Distillation, and Hard Negatives for Vision-Language Pre-Training (CV
 https://arxiv.org/abs/2301.02280.
 
 N is the number of negatives. With alpha = 1 and beta = 0 it is InfoNCE, and with alpha = 1 `hard_negative_contrastive`
-with tau_n = 1. beta = 0.25 and the temperature of 0.07 are those of widely copied code. The weights are
-differentiated.
+with tau_n = 1. The authors published no code of the loss. Public copies have beta from 0 to ½; 0.25 is between, and
+0.07 is CLIP's first temperature. The weights are differentiated.
 """
 
 import sympy as sp

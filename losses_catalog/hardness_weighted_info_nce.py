@@ -3,7 +3,7 @@
     L = −log(exp(scale·s_p) / (exp(scale·s_p) + Σ_n exp(scale·s_n + strength·sg(s_n))))
 
 Source: Z. Lan, L. Niu, F. Meng, J. Zhou, J. Su, LLaVE: Large Language and Vision Embedding Models with
-Hardness-Weighted Contrastive Learning (2025), https://arxiv.org/abs/2503.04812.
+Hardness-Weighted Contrastive Learning (Findings of EMNLP 2025), https://arxiv.org/abs/2503.04812.
 
 sg stops the gradient. The strength of 9 is the paper's, scale = 20 sentence-transformers' default, whose
 MultipleNegativesRankingLoss this is with hardness_mode "in_batch_negatives". EmbeddingGemma

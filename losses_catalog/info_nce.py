@@ -3,7 +3,7 @@
     L = −log(exp(tau·s_p) / (exp(tau·s_p) + Σ_n exp(tau·s_n)))
 
 Source: T. Chen, S. Kornblith, M. Norouzi, G. Hinton, A Simple Framework for Contrastive Learning of Visual
-Representations (SimCLR, ICML 2020), https://arxiv.org/abs/2002.05709; the name is that of A. van den Oord, Y.
+Representations (ICML 2020), https://arxiv.org/abs/2002.05709, or SimCLR; the name is that of A. van den Oord, Y.
 Li, O. Vinyals, Representation Learning with Contrastive Predictive Coding (2018),
 https://arxiv.org/abs/1807.03748.
 

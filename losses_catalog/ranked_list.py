@@ -7,7 +7,8 @@ Source: X. Wang, Y. Hua, E. Kodirov, G. Hu, R. Garnier, N. M. Robertson, Ranked 
 Learning (CVPR 2019), https://arxiv.org/abs/1903.03238.
 
 As in the authors' layer the weights scale the gradients and have none themselves; pytorch-metric-learning and
-other ports differentiate through them. Its balance of ½ is (1 − λ) to λ, this one 1 to λ.
+other ports differentiate through them. The balance of positives to negatives is 1 to λ; pytorch-metric-learning's is
+1 − λ to λ, with λ = ½.
 """
 
 from goal_analysis.symbolic.language.aggregators import MEAN_ACTIVE, softmax_active

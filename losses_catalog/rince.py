@@ -6,7 +6,8 @@ Source: C.-Y. Chuang, R. D. Hjelm, X. Wang, V. Vineet, N. Joshi, A. Torralba, S.
 Contrastive Learning against Noisy Views (CVPR 2022), https://arxiv.org/abs/2201.04309.
 
 As q goes to 0 it becomes InfoNCE, up to a constant; with q = 1 the loss is symmetric, and a positive that is none
-does not change where the minimum is. The defaults are those of the authors' ImageNet code.
+does not change where the minimum is. The defaults are those of the authors' MoCo v3 on ImageNet; their SimCLR has a
+temperature of 0.1.
 """
 
 import sympy as sp

@@ -3,7 +3,7 @@
     L = [margin + max_n s_n − s_p]₊ where |s_p − max_n s_n| ≥ epsilon, else 1/|N|·Σ_n [margin + s_n − s_p]₊
 
 Source: Z. Li, C. Guo, X. Wang, Z. Feng, Z. Du, Selectively Hard Negative Mining for Alleviating Gradient Vanishing
-in Image-Text Matching (2023), https://arxiv.org/abs/2303.00181.
+in Image-Text Matching (TCSVT 2025), https://arxiv.org/abs/2303.00181.
 
 VSE++'s gradient goes to zero where all embeddings are alike; there, at the beginning of a training, all negatives
 are taken. The defaults are those of the authors' code. The loss jumps where one is exchanged for the other.
@@ -34,5 +34,5 @@ sel_hn_loss = Objective(
         ),
     ),
     hyperparameters=hyperparameters,
-    reference=("li2023selhn",),
+    reference=("li2025selhn",),
 )

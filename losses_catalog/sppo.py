@@ -3,7 +3,7 @@
     L = (s_p − 1/(2·beta))² + (s_n + 1/(2·beta))²
 
 Source: Y. Wu, Z. Sun, H. Yuan, K. Ji, Y. Yang, Q. Gu, Self-Play Preference Optimization for Language Model
-Alignment (2024), https://arxiv.org/abs/2405.00675.
+Alignment (ICLR 2025), https://arxiv.org/abs/2405.00675.
 
 s is the logarithm of a completion's probability over its reference model's, which has no range: hand these
 numbers over as scores, the prompts as rows, the chosen completions as positives. beta = 0.1 is the default of
@@ -28,7 +28,7 @@ sppo_loss = Objective(
         Term(outer=(x_n + 1 / (2 * beta)) ** 2, negatives=EACH(s_n)),
     ),
     hyperparameters=(strength,),
-    reference=("wu2024sppo",),
+    reference=("wu2025sppo",),
     similarity=DOT,
     anchors=Anchors.ROWS,
     note="scores are log-ratios of completions, not of embeddings",

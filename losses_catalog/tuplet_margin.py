@@ -3,7 +3,7 @@
     L = mean_p log(1 + Σ_n exp(scale·(cos θ_n − cos(θ_p − slack)))),  s = cos θ
 
 Source: B. Yu, D. Tao, Deep Metric Learning with Tuplet Margin Loss (ICCV 2019),
-https://doi.org/10.1109/ICCV.2019.00659.
+https://openaccess.thecvf.com/content_ICCV_2019/papers/Yu_Deep_Metric_Learning_With_Tuplet_Margin_Loss_ICCV_2019_paper.pdf.
 
 Subtracting the slack makes the task easier, where the margins of faces make it harder. P⁺ changes its sign at
 θ_p = slack, pushing closer positives away, and goes to −∞ as s_p goes to 1. The paper draws one negative from

@@ -94,7 +94,7 @@ class SelectivelyHard:
     """The largest, or all where |s_p − s_n| < ε, with ε finite and at least 0, for the hardest positive and negative.
 
     There the gradient of the hardest triplet almost vanishes, and all negatives take its place: "Selectively Hard
-    Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng and Du, 2023,
+    Negative Mining for Alleviating Gradient Vanishing in Image-Text Matching" (Li, Guo, Wang, Feng and Du, 2025,
     https://arxiv.org/abs/2303.00181).
     """
 

@@ -157,7 +157,7 @@ OF_PML: tuple[Shipped, ...] = (
     Shipped(
         PML,
         "IntraPairVarianceLoss",
-        why="compares every pair with the mean similarity of all pairs of the batch",
+        why="compares every pair with the mean similarity of all pairs of its kind in the batch",
         measured=True,
     ),
     Shipped(

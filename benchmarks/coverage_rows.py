@@ -13,6 +13,7 @@ import torch
 from coverage_pml import OF_PML
 from coverage_shipped import (
     COUNT,
+    DIM,
     EQUAL,
     LABELS,
     NEXT,
@@ -33,8 +34,8 @@ from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, no
 
 from goal_analysis.api.objectives import value_of
 from goal_analysis.numeric.similarity import scores
-from goal_analysis.symbolic.language.similarity import DOT, NEGATIVE_EUCLIDEAN
-from goal_analysis.symbolic.objective import Objective
+from goal_analysis.symbolic.language.similarity import COSINE, DOT, NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.objective import Anchors, Objective
 
 # --- sentence-transformers --------------------------------------------------------------------------------------------
 
@@ -78,13 +79,13 @@ def _every_pair(x: Tensor, _: Tensor) -> Tensor:
     return loss.compute_loss_from_embeddings([x[i], x[j]], EQUAL[i, j].int())
 
 
-def _pairs_of_each_anchor(x: Tensor, _: Tensor) -> Tensor:
-    def of_anchor(i: int) -> Tensor:
+def _pairs_of_each_anchor(name: str) -> Value:
+    def of_anchor(x: Tensor, i: int) -> Tensor:
         others = torch.arange(COUNT) != i
-        loss = _with_model("CoSENTLoss")
-        return loss.compute_loss_from_embeddings([x[i].expand(COUNT - 1, -1), x[others]], EQUAL[i, others].int())
+        pairs = [x[i].expand(COUNT - 1, -1), x[others]]
+        return _with_model(name).compute_loss_from_embeddings(pairs, EQUAL[i, others].int())
 
-    return torch.stack([of_anchor(i) for i in range(COUNT)]).mean()
+    return lambda x, _: torch.stack([of_anchor(x, i) for i in range(COUNT)]).mean()
 
 
 def _tension(x: Tensor, y: Tensor) -> Tensor:
@@ -97,12 +98,15 @@ def _tension_in_batch(x: Tensor, _: Tensor) -> Tensor:
     return _with_model("ContrastiveTensionLossInBatchNegatives").double()([{"sentence_embedding": x}], LABELS)
 
 
-def _embeddings_of_a_teacher(x: Tensor, y: Tensor) -> Tensor:
-    loss = found(ST, "EmbedDistillLoss")
-    made = loss.__new__(loss)
-    nn.Module.__init__(made)
-    made.projection, made.distance_metric = None, "cosine"
-    return made.compute_loss_from_embeddings([x], [y])
+def _embeddings_of_a_teacher(name: str, metric: str) -> Value:
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        loss = found(ST, name)
+        made = loss.__new__(loss)
+        nn.Module.__init__(made)
+        made.projection, made.distance_metric = None, metric
+        return made.compute_loss_from_embeddings([x], [y])
+
+    return value
 
 
 def _every_graded_pair(x: Tensor, y: Tensor) -> Tensor:
@@ -216,7 +220,7 @@ OF_ST: tuple[Shipped, ...] = (
     Shipped(
         ST,
         "CoSENTLoss",
-        _pairs_of_each_anchor,
+        _pairs_of_each_anchor("CoSENTLoss"),
         "cosent",
         given="the pairs of one anchor at a time, labels 0 and 1",
         why="compares the pairs of different anchors too, and scores of any grade",
@@ -261,7 +265,7 @@ OF_ST: tuple[Shipped, ...] = (
     Shipped(
         ST,
         "EmbedDistillLoss",
-        _embeddings_of_a_teacher,
+        _embeddings_of_a_teacher("EmbedDistillLoss", "cosine"),
         "negative_cosine",
         PAIRS,
         given='distance_metric="cosine", a teacher\'s embeddings as columns',
@@ -276,8 +280,21 @@ OF_ST: tuple[Shipped, ...] = (
         given=UNCONTRASTED,
         why=CONTRASTED,
     ),
-    Shipped(ST, "GlobalOrthogonalRegularizationLoss", why="mean and second moment of all similarities of the batch"),
-    Shipped(ST, "MSELoss", why="distances to given embeddings, of any length"),
+    Shipped(
+        ST,
+        "GlobalOrthogonalRegularizationLoss",
+        why="squares the mean of all similarities of the batch, and cuts their mean square at 1/d",
+    ),
+    Shipped(
+        ST,
+        "MSELoss",
+        lambda x, y: _embeddings_of_a_teacher("MSELoss", "mse")(normalize(x), normalize(y)),
+        "negative_cosine",
+        PAIRS,
+        factor=2 / DIM,
+        given=f"{UNIT}, a teacher's as columns",
+        why="a mean over coordinates, of embeddings of any length by default; 1 − cos in place of −cos",
+    ),
     Shipped(ST, "MarginMSELoss", _against_all("MarginMSELoss"), "margin_mse", TAUGHT, given=OTHER_COLUMNS),
     Shipped(ST, "Matryoshka2dLoss", why="another loss on several lengths and layers of the embeddings"),
     Shipped(ST, "MatryoshkaLoss", why="another loss on several lengths of the embeddings"),
@@ -311,7 +328,14 @@ OF_ST: tuple[Shipped, ...] = (
         "info_nce(tau=20)",
         PAIRS,
     ),
-    Shipped(ST, "OnlineContrastiveLoss", why="keeps the pairs that the hardest pair of the whole batch says"),
+    Shipped(
+        ST,
+        "OnlineContrastiveLoss",
+        _pairs_of_each_anchor("OnlineContrastiveLoss"),
+        "online_contrastive",
+        given="the pairs of one anchor at a time",
+        why="compares with the hardest pairs of the whole batch, and sums",
+    ),
     Shipped(ST, "SoftmaxLoss", why="a classifier on the concatenated embeddings, not on a similarity"),
     Shipped(
         ST,
@@ -472,6 +496,27 @@ def _sigmoids(x: Tensor, y: Tensor) -> Tensor:
     return -logsigmoid(SIGNS * (10 * x @ y.T - 10)).sum() / len(x)
 
 
+def _distilled(x: Tensor, y: Tensor) -> Tensor:
+    """CLIP's loss, and the cross entropies of both axes against a teacher whose rows are its scores."""
+    x, y, loss = normalize(x), normalize(y), found(CLIP, "DistillClipLoss")
+    scale, identity = torch.tensor(20.0, dtype=x.dtype), torch.eye(COUNT, dtype=x.dtype)
+    if loss is not None:
+        return sum(loss()(x, y, scale, TEACHER, identity, scale))
+    s = scale * x @ y.T
+    axes = ((s, TEACHER), (s.T, TEACHER.T))
+    return _clip(x, y) + sum(cross_entropy(of, (scale * to).softmax(1)) for of, to in axes) / 2
+
+
+def _clip_and_distilled() -> Objective:
+    """The terms of both losses; distillation is times a squared temperature, CLIP's is not."""
+    clip, distilled = value_of("info_nce(tau=20)"), value_of("distilled_softmax(temperature=0.05)")
+    undone = tuple(replace(term, outer=400 * term.outer) for term in distilled.terms)
+    settings = (*clip.hyperparameters, *distilled.hyperparameters)
+    return replace(
+        distilled, terms=(*clip.terms, *undone), hyperparameters=settings, similarity=COSINE, anchors=Anchors.BOTH
+    )
+
+
 LEARNED = "the scale is learned, from 1/0.07 on"
 OF_CLIP: tuple[Shipped, ...] = (
     Shipped(CLIP, "ClipLoss", _clip, "info_nce(tau=20)", PAIRS, given="logit_scale=20", why=LEARNED),
@@ -485,7 +530,14 @@ OF_CLIP: tuple[Shipped, ...] = (
         why="a loss of generated captions is added",
     ),
     Shipped(
-        CLIP, "DistillClipLoss", why="`distilled_softmax` of both axes, less the teacher's entropy, beside another loss"
+        CLIP,
+        "DistillClipLoss",
+        _distilled,
+        _clip_and_distilled(),
+        TAUGHT,
+        line="info_nce(tau=20) + 400·distilled_softmax(temperature=0.05, anchors=both)",
+        given="both of its values, added, both scales 20",
+        why="the teacher's entropy is added to the value; the scale is learned",
     ),
     Shipped(
         CLIP,
@@ -514,9 +566,21 @@ def _of_views(name: str, written: Callable[[Tensor], Tensor], **options: Any) ->
     return value
 
 
-def _ntxent(s: Tensor) -> Tensor:
-    others = s.masked_fill(torch.eye(2 * COUNT, dtype=torch.bool), -torch.inf)
-    return cross_entropy(2 * others, torch.arange(2 * COUNT).roll(COUNT))
+def _ntxent(tau: float) -> Callable[[Tensor], Tensor]:
+    def value(s: Tensor) -> Tensor:
+        others = s.masked_fill(torch.eye(2 * COUNT, dtype=torch.bool), -torch.inf)
+        return cross_entropy(tau * others, torch.arange(2 * COUNT).roll(COUNT))
+
+    return value
+
+
+def _regions(x: Tensor, y: Tensor) -> Tensor:
+    """Of three images with three regions each, the same in both views."""
+    loss = found(LIGHTLY, "DetConSLoss")
+    if loss is None:
+        return 2 * _of_views("", _ntxent(10))(x, y)
+    masks = torch.arange(3).expand(3, 3)
+    return loss()(x.view(3, 3, -1), y.view(3, 3, -1), masks, masks)
 
 
 def _decoupled(s: Tensor) -> Tensor:
@@ -535,10 +599,21 @@ OF_LIGHTLY: tuple[Shipped, ...] = (
     Shipped(LIGHTLY, "BarlowTwinsLoss", why=f"correlations of the coordinates, {NO_PAIRS}", measured=True),
     Shipped(LIGHTLY, "DCLLoss", _of_views("DCLLoss", _decoupled), "dcl", VIEWS),
     Shipped(
-        LIGHTLY, "DCLWLoss", why="weighs a positive by a softmax over the positives of other anchors", measured=True
+        LIGHTLY, "DCLWLoss", why="weighs a positive by its share in a softmax over those of all anchors", measured=True
     ),
-    Shipped(LIGHTLY, "DetConSLoss", why="means of masked parts of images"),
-    Shipped(LIGHTLY, "HypersphereLoss", why="the logarithm of a mean over all pairs of the batch, not of one anchor"),
+    Shipped(
+        LIGHTLY,
+        "DetConSLoss",
+        _regions,
+        "info_nce(tau=10, anchors=rows)",
+        VIEWS,
+        factor=2,
+        given="every mask once in each view",
+        why="a mean of either view, added; weighs regions less that share a mask",
+    ),
+    Shipped(
+        LIGHTLY, "HypersphereLoss", why="the logarithm of a mean over all pairs of a view, not over those of one anchor"
+    ),
     Shipped(
         LIGHTLY,
         "MACLLoss",
@@ -546,7 +621,7 @@ OF_LIGHTLY: tuple[Shipped, ...] = (
         measured=True,
     ),
     Shipped(LIGHTLY, "NegativeCosineSimilarity", _negative_cosine, "negative_cosine", PAIRS),
-    Shipped(LIGHTLY, "NTXentLoss", _of_views("NTXentLoss", _ntxent), "info_nce(tau=2, anchors=rows)", VIEWS),
+    Shipped(LIGHTLY, "NTXentLoss", _of_views("NTXentLoss", _ntxent(2)), "info_nce(tau=2, anchors=rows)", VIEWS),
     Shipped(LIGHTLY, "VICRegLoss", why=f"variances and covariances of the coordinates, {NO_PAIRS}", measured=True),
 )
 

@@ -60,6 +60,7 @@ from losses_catalog.negative_cosine import negative_cosine_loss
 from losses_catalog.negative_sampling import negative_sampling_loss
 from losses_catalog.neighbourhood_components import neighbourhood_components_loss
 from losses_catalog.normalised_softmax import normalised_softmax_loss
+from losses_catalog.online_contrastive import online_contrastive_loss
 from losses_catalog.p2s_grad import p2s_grad_loss
 from losses_catalog.pnp import pnp_loss
 from losses_catalog.pnp_decreasing import pnp_decreasing_loss
@@ -127,6 +128,7 @@ families: dict[str, tuple[Objective, ...]] = {
         contrastive_loss,
         contrastive_cosine_loss,
         contrastive_cosine_squared_loss,
+        online_contrastive_loss,
         hinge_embedding_loss,
         margin_loss,
         binomial_deviance_loss,

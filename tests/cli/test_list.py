@@ -46,6 +46,7 @@ def test_the_list_as_data():
         "selectively_hard_triplet",
         "batch_all_triplet",
         "semi_hard_triplet",
+        "online_contrastive",
         "ranked_list",
         "threshold_consistent_margin",
         "hardness_weighted_info_nce",
@@ -63,9 +64,13 @@ def test_filters_choose_and_join():
     assert names("--proxies", "yes") == [loss.name for loss in catalog if loss.proxies]
     assert set(names("--separable", "no")) == set(names()) - set(names("--separable", "yes"))
     assert names("--year", "2025") == [
+        "sel_hn",
         "hardness_weighted_info_nce",
         "false_negative_masked_info_nce",
         "temperature_free_info_nce",
+        "sppo",
+        "apo_zero",
+        "apo_down",
     ]
     assert set(names("--year", "2015-2017")) > {"triplet", "margin", "proxy_nca"}
     assert names("--library", "lightly") == ["negative_cosine", "info_nce", "dcl"]

@@ -148,7 +148,7 @@ def test_any_aggregators_and_pools_combine(of_positives: Aggregator) -> None:
 
 # --- the ways that keep no matrix of scores -------------------------------------------------------
 
-UNTILED = {"ranked_list", "mil_nce"}
+UNTILED = {"ranked_list", "mil_nce", "online_contrastive"}
 """The aggregate of the one has no sum to be taken tile by tile; the other gathers the negatives of its positives."""
 
 PLAIN = [loss for loss in catalog if loss.plain]

@@ -28,7 +28,7 @@ from losses_catalog import catalog
 INEXACT = {"CosineSimilarityLoss": 1e-6, "P2SGradLoss": 1e-6, "RankedListLoss": 0.2, "torch TripletMarginLoss": 1e-5}
 """How far gradients are apart at most where the table says why."""
 
-ADDED = {"EmbedDistillLoss"}
+ADDED = {"DistillClipLoss", "EmbedDistillLoss", "MSELoss"}
 """The values differ by a number."""
 
 WRITTEN_OUT = ("open_clip", "lightly")

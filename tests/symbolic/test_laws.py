@@ -22,6 +22,7 @@ DISCONTINUOUS = {
     "false_negative_masked_info_nce",
     "mv_am_softmax",
     "mv_arc_softmax",
+    "online_contrastive",
     "curricular_face",
     "sel_hn",
 }

@@ -52,7 +52,8 @@ def table() -> str:
 def _measured(row: Shipped) -> str:
     """What measuring the class as a black box says."""
     try:
-        found = ga.measure(f"{MODULES[row.library]}:{row.name}", points=11)
+        module, _, name = f"{MODULES[row.library]}.{row.name}".rpartition(".")
+        found = ga.measure(f"{module}:{name}", points=11)
     except ValueError as problem:
         return f"not measured: {problem}"
     verdict = {True: "yes", False: "no", None: "open"}[found.integrable]

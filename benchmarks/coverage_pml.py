@@ -295,5 +295,6 @@ OF_PML: tuple[Shipped, ...] = (
         given="margin=degrees(0.1)",
         why="degrees, 5.73 by default; a mean over the positive pairs of the batch, not over those of an anchor",
     ),
+    Shipped(PML, "SelfSupervisedLoss", why="another loss, of two views"),
     Shipped(PML, "VICRegLoss", why="variances and covariances of the coordinates, not similarities"),
 )

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from coverage_pml import OF_PML
 from coverage_shipped import (
+    BRANCHES,
     COUNT,
     DIM,
     EQUAL,
+    ITSELF,
     LABELS,
     NEXT,
     OTHERS,
@@ -30,7 +32,8 @@ from coverage_shipped import (
     found,
 )
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, normalize
+from torch.func import functional_call
+from torch.nn.functional import cosine_similarity, cross_entropy, log_softmax, logsigmoid, normalize
 
 from goal_analysis.api.objectives import value_of
 from goal_analysis.numeric.similarity import scores
@@ -375,13 +378,33 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
     return -scores(NEGATIVE_EUCLIDEAN, normalize(x), normalize(y))
 
 
+def _with_weights(x: Tensor, y: Tensor) -> Tensor:
+    """Logits of a linear layer, whose weights are the columns."""
+    layer = found(TORCH, "LinearCrossEntropyLoss")(DIM, COUNT, dtype=x.dtype)
+    return functional_call(layer, {"linear.weight": y}, (x, torch.arange(COUNT)))
+
+
 def _of_logits(line: str) -> Objective:
     """A loss of cosines on scores without a range."""
     return replace(value_of(line), similarity=DOT)
 
 
 LOGITS = "logits x·y"
+COLUMNS_OF = torch.where(EQUAL, torch.arange(COUNT), COUNT).sort(1)[0]
+PADDED = COLUMNS_OF.where(COLUMNS_OF < COUNT, -1)
+"""The columns that match a row, and −1 for the rest."""
+NUMBERS = "a regression of numbers; `cosine_regression` squares the errors"
 OF_TORCH: tuple[Shipped, ...] = (
+    Shipped(TORCH, "AdaptiveLogSoftmaxWithLoss", why="a tree of softmaxes over classes, by how frequent they are"),
+    Shipped(
+        TORCH,
+        "BCELoss",
+        _of_scores(lambda s: nn.BCELoss(reduction="sum")(s.sigmoid(), OWN.double())),
+        "negative_sampling(reduction=sum)",
+        PAIRS,
+        given=f'sigmoids of {LOGITS}, reduction="sum"',
+        why="a mean over all pairs by default",
+    ),
     Shipped(
         TORCH,
         "BCEWithLogitsLoss",
@@ -391,6 +414,7 @@ OF_TORCH: tuple[Shipped, ...] = (
         given=f'{LOGITS}, reduction="sum"',
         why="a mean over all pairs by default",
     ),
+    Shipped(TORCH, "CTCLoss", why="alignments of sequences"),
     Shipped(
         TORCH,
         "CosineEmbeddingLoss",
@@ -408,6 +432,7 @@ OF_TORCH: tuple[Shipped, ...] = (
         PAIRS,
         given=LOGITS,
     ),
+    Shipped(TORCH, "GaussianNLLLoss", why="a regression of numbers with a variance"),
     Shipped(
         TORCH,
         "HingeEmbeddingLoss",
@@ -417,6 +442,35 @@ OF_TORCH: tuple[Shipped, ...] = (
         given='distances of unit vectors, reduction="sum"',
         why="a mean over all pairs by default",
     ),
+    Shipped(TORCH, "HuberLoss", why=NUMBERS),
+    Shipped(
+        TORCH,
+        "KLDivLoss",
+        _of_scores(lambda s: nn.KLDivLoss(reduction="batchmean")(log_softmax(s, 1), TEACHER.softmax(1))),
+        "distilled_softmax",
+        TAUGHT,
+        given=f'log-softmax of {LOGITS} and softmax of a teacher\'s, reduction="batchmean"',
+        why="a mean over all pairs by default",
+    ),
+    Shipped(TORCH, "L1Loss", why=NUMBERS),
+    Shipped(
+        TORCH,
+        "LinearCrossEntropyLoss",
+        _with_weights,
+        "n_pair",
+        PAIRS,
+        given="columns as the layer's weights",
+    ),
+    Shipped(
+        TORCH,
+        "MSELoss",
+        lambda x, y: nn.MSELoss()(normalize(x) @ normalize(y).T, TEACHER),
+        "cosine_regression",
+        TAUGHT,
+        factor=1 / COUNT,
+        given="cosines of all pairs",
+        why="a mean over all pairs, of any numbers",
+    ),
     Shipped(
         TORCH,
         "MarginRankingLoss",
@@ -425,6 +479,17 @@ OF_TORCH: tuple[Shipped, ...] = (
         TRIPLETS,
         given=f"{LOGITS}, margin=1",
         why="a margin of 0 by default",
+    ),
+    Shipped(
+        TORCH,
+        "MultiLabelMarginLoss",
+        _of_scores(lambda s: nn.MultiLabelMarginLoss()(s, PADDED)),
+        _of_logits("triplet(margin=1)"),
+        ITSELF,
+        line="triplet(margin=1)",
+        factor=1 / COUNT,
+        given=LOGITS,
+        why="divides by the number of classes",
     ),
     Shipped(
         TORCH,
@@ -447,6 +512,16 @@ OF_TORCH: tuple[Shipped, ...] = (
         given=LOGITS,
         why="divides by the number of classes",
     ),
+    Shipped(
+        TORCH,
+        "NLLLoss",
+        _of_scores(lambda s: nn.NLLLoss()(log_softmax(s, 1), torch.arange(COUNT))),
+        "n_pair",
+        PAIRS,
+        given=f"log-softmax of {LOGITS}",
+    ),
+    Shipped(TORCH, "PoissonNLLLoss", why="a regression of counts"),
+    Shipped(TORCH, "SmoothL1Loss", why=NUMBERS),
     Shipped(
         TORCH,
         "SoftMarginLoss",
@@ -574,13 +649,14 @@ def _ntxent(tau: float) -> Callable[[Tensor], Tensor]:
     return value
 
 
-def _regions(x: Tensor, y: Tensor) -> Tensor:
+def _regions_of_branches(x: Tensor, y: Tensor, of_x: Tensor, of_y: Tensor, name: str = "DetConBLoss") -> Tensor:
     """Of three images with three regions each, the same in both views."""
-    loss = found(LIGHTLY, "DetConSLoss")
-    if loss is None:
-        return 2 * _of_views("", _ntxent(10))(x, y)
-    masks = torch.arange(3).expand(3, 3)
-    return loss()(x.view(3, 3, -1), y.view(3, 3, -1), masks, masks)
+    loss = found(LIGHTLY, name)
+    if loss is not None:
+        views, masks = [z.view(3, 3, -1) for z in (x, y, of_x, of_y)], torch.arange(3).expand(3, 3)
+        return loss()(*(views if name == "DetConBLoss" else views[:2]), masks, masks)
+    z, targets = normalize(torch.cat((x, y))), normalize(torch.cat((of_x, of_y)))
+    return 2 * _ntxent(10)(z @ targets.T)
 
 
 def _decoupled(s: Tensor) -> Tensor:
@@ -594,35 +670,87 @@ def _negative_cosine(x: Tensor, y: Tensor) -> Tensor:
     return -cosine_similarity(x, y).mean() if loss is None else loss()(x, y)
 
 
+REGIONS = "every mask once in each view"
+TWO_MEANS = "a mean of either view, added; weighs regions less that share a mask"
 NO_PAIRS = "not similarities of pairs"
+SPREAD = f"variances and covariances of the coordinates, {NO_PAIRS}"
+DIRECTIONS = "the distribution of the batch along random directions, and the mean of the views"
+PROTOTYPES = "distributions over prototypes, and their mean over the batch"
+ASSIGNED = "assignments to prototypes, balanced over the batch"
+TAUGHT_CLASSES = "a distribution over the classes of a head, against a teacher's that is centred over batches"
 OF_LIGHTLY: tuple[Shipped, ...] = (
     Shipped(LIGHTLY, "BarlowTwinsLoss", why=f"correlations of the coordinates, {NO_PAIRS}", measured=True),
+    Shipped(LIGHTLY, "CAPILoss", why=ASSIGNED),
     Shipped(LIGHTLY, "DCLLoss", _of_views("DCLLoss", _decoupled), "dcl", VIEWS),
     Shipped(
         LIGHTLY, "DCLWLoss", why="weighs a positive by its share in a softmax over those of all anchors", measured=True
     ),
+    Shipped(LIGHTLY, "DINOLoss", why=TAUGHT_CLASSES),
+    Shipped(
+        LIGHTLY,
+        "DetConBLoss",
+        _regions_of_branches,
+        "info_nce(tau=10, anchors=rows)",
+        BRANCHES,
+        factor=2,
+        given=REGIONS,
+        why=TWO_MEANS,
+    ),
     Shipped(
         LIGHTLY,
         "DetConSLoss",
-        _regions,
+        lambda x, y: _regions_of_branches(x, y, x, y, "DetConSLoss"),
         "info_nce(tau=10, anchors=rows)",
         VIEWS,
         factor=2,
-        given="every mask once in each view",
-        why="a mean of either view, added; weighs regions less that share a mask",
+        given=REGIONS,
+        why=TWO_MEANS,
     ),
     Shipped(
-        LIGHTLY, "HypersphereLoss", why="the logarithm of a mean over all pairs of a view, not over those of one anchor"
+        LIGHTLY,
+        "DirectCLRLoss",
+        _of_views("DirectCLRLoss", _ntxent(2)),
+        "info_nce(tau=2, anchors=rows)",
+        VIEWS,
+        why="of the first 64 coordinates alone, by default",
     ),
+    Shipped(LIGHTLY, "EMPSSLLoss", why=f"the coding rate of the coordinates, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "FroSSLLoss", why=f"the norm of the covariance of the coordinates, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "IBOTPatchLoss", why=f"{TAUGHT_CLASSES}, of patches"),
+    Shipped(LIGHTLY, "IBOTPlusPlusPatchLoss", why=f"{TAUGHT_CLASSES}, of patches"),
+    Shipped(
+        LIGHTLY,
+        "KoLeoLoss",
+        why="a regulariser without positives, the logarithm of the distance to the nearest; not in the catalog",
+        measured=True,
+    ),
+    Shipped(LIGHTLY, "LeJEPALoss", why=DIRECTIONS),
+    Shipped(LIGHTLY, "LeWMLoss", why="the prediction of a next frame's embedding, and a distribution along directions"),
     Shipped(
         LIGHTLY,
         "MACLLoss",
         why="a temperature that depends on the mean similarity of the positives of the batch",
         measured=True,
     ),
-    Shipped(LIGHTLY, "NegativeCosineSimilarity", _negative_cosine, "negative_cosine", PAIRS),
+    Shipped(LIGHTLY, "MMCRLoss", why=f"singular values of the views and of their means, {NO_PAIRS}"),
+    Shipped(LIGHTLY, "MSNLoss", why=PROTOTYPES),
     Shipped(LIGHTLY, "NTXentLoss", _of_views("NTXentLoss", _ntxent(2)), "info_nce(tau=2, anchors=rows)", VIEWS),
-    Shipped(LIGHTLY, "VICRegLoss", why=f"variances and covariances of the coordinates, {NO_PAIRS}", measured=True),
+    Shipped(LIGHTLY, "NegativeCosineSimilarity", _negative_cosine, "negative_cosine", PAIRS),
+    Shipped(LIGHTLY, "PMSNCustomLoss", why=PROTOTYPES),
+    Shipped(LIGHTLY, "PMSNLoss", why=PROTOTYPES),
+    Shipped(LIGHTLY, "PatchKernelAlignmentLoss", why="the alignment of an image's kernel of patches with a teacher's"),
+    Shipped(LIGHTLY, "SwaVLoss", why=ASSIGNED),
+    Shipped(LIGHTLY, "TiCoLoss", why="a second moment of the coordinates over all batches so far", measured=True),
+    Shipped(LIGHTLY, "VICRegLLoss", why=f"{SPREAD}, those of patches too"),
+    Shipped(LIGHTLY, "VICRegLoss", why=SPREAD, measured=True),
+    Shipped(LIGHTLY, "VISRegLoss", why=DIRECTIONS),
+    Shipped(LIGHTLY, "WMSELoss", why="whitens the embeddings by the covariance of the batch"),
+    Shipped(
+        LIGHTLY,
+        "hypersphere_loss.HypersphereLoss",
+        why="the logarithm of a mean over all pairs of a view, not over those of one anchor",
+        measured=True,
+    ),
 )
 
 SHIPPED: tuple[Shipped, ...] = (*OF_PML, *OF_ST, *OF_TORCH, *OF_CLIP, *OF_LIGHTLY)

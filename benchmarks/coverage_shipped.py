@@ -38,10 +38,11 @@ MODULES = {
 }
 """Where the classes of a library are."""
 
-Value = Callable[[Tensor, Tensor], Tensor]
+Value = Callable[..., Tensor]
 EQUAL = LABELS[:, None] == LABELS
 OWN, NEXT = torch.eye(COUNT, dtype=torch.bool), torch.eye(COUNT, dtype=torch.bool).roll(1, 1)
 OTHERS = ~torch.eye(COUNT, dtype=torch.bool)
+OTHER_VIEW = torch.arange(2 * COUNT)[:, None].lt(COUNT) ^ torch.arange(2 * COUNT).lt(COUNT)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ ONE_SET = Batch("one set", Matches.of_labels(LABELS))
 ITSELF = Batch("one set, each its own positive too", Matches(EQUAL, ~EQUAL))
 PAIRS = Batch("pairs", Matches.of_pairs(COUNT), (COUNT, COUNT))
 TRIPLETS = Batch("triplets", Matches(OWN, NEXT), (COUNT, COUNT))
+BRANCHES = Batch(
+    "two views' predictions against two views' targets",
+    Matches(OWN.repeat(2, 2) & OTHER_VIEW, ~OWN.repeat(2, 2)),
+    (COUNT,) * 4,
+    lambda x, y, of_x, of_y: (torch.cat((x, y)), torch.cat((of_x, of_y))),
+)
 VIEWS = Batch("two views, one set", Matches.of_labels(torch.arange(COUNT).repeat(2)), (COUNT, COUNT), both_views)
 TWICE = Batch("each with itself", Matches(OWN, ~OWN))
 TEACHER = torch.rand(COUNT, COUNT, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
@@ -157,8 +164,17 @@ class Shipped:
 
 
 def found(library: str, name: str) -> Any:
-    """A class of a library; None where it is not installed."""
+    """A class of a library; None where it is not installed, or has no such class."""
     try:
-        return getattr(importlib.import_module(MODULES[library]), name)
+        return getattr(importlib.import_module(MODULES[library]), name, None)
     except ImportError:
         return None
+
+
+def exported(library: str) -> set[str]:
+    """The losses that a library exports; none where it is not installed."""
+    try:
+        public = vars(importlib.import_module(MODULES[library]))
+    except ImportError:
+        return set()
+    return {name for name, what in public.items() if isinstance(what, type) and name.endswith("Loss")}

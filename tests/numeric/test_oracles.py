@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 from coverage_rows import SHIPPED
-from coverage_shipped import RESULTS, Shipped, found
+from coverage_shipped import MODULES, RESULTS, Shipped, exported, found
 from torch import Tensor
 
 from goal_analysis.numeric.functions import loss_value, weights_of_scores
@@ -47,6 +47,12 @@ def test_a_declared_class_has_these_gradients(row: Shipped) -> None:
     assert most == 1e-9 or (row.why and of_gradients > 1e-9)
     assert of_value <= max(most, 1e-9) or row.name in ADDED
     assert replace(row, factor=1.5 * row.factor).differences()[1] > 0.3
+
+
+def test_every_loss_that_a_library_exports_has_a_row() -> None:
+    rows = {(row.library, row.name) for row in SHIPPED} | {("pytorch-metric-learning", "GenericPairLoss")}  # of others
+    assert {(library, name) for library in MODULES for name in exported(library)} - rows == set()
+    assert ("torch", "CrossEntropyLoss") in rows & {("torch", name) for name in exported("torch")}
 
 
 def test_the_table_has_every_class() -> None:

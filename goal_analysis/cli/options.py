@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
 from importlib.util import find_spec
 from inspect import Parameter, Signature, signature
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 from unicodedata import category
@@ -419,6 +420,17 @@ def print_table(columns: Sequence[str], records: Iterable[Mapping[str, object]],
     for row in rows:
         table.add_row(*row)
     Console(width=line_width()).print(table)
+
+
+def print_markdown(text: str) -> None:
+    """Print a text of Markdown, and its tables with a head as `print_table` does."""
+    for is_table, group in groupby(text.splitlines(), lambda line: line.startswith("|")):
+        lines = list(group)
+        head, *rows = ([cell.strip(" `") for cell in line[1:-1].split("|")] for line in lines)
+        if is_table and all(head):
+            print_table(head, [dict(zip(head, row, strict=True)) for row in rows[1:]], head[1:2])
+        else:
+            typer.echo("\n".join(lines))
 
 
 def _cell(value: object) -> str:

@@ -15,7 +15,18 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import Files, Number, Text, Texts, counted, print_json, print_table, refuse, written_to
+from goal_analysis.cli.options import (
+    Files,
+    Number,
+    Text,
+    Texts,
+    counted,
+    print_json,
+    print_markdown,
+    print_table,
+    refuse,
+    written_to,
+)
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import ExperimentArgument, chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole
@@ -308,7 +319,7 @@ def _end(outcome: Outcome, text: Path, said: str, engines: Engines) -> NoReturn:
     if engines.as_json:
         typer.echo(outcome.table.to_json(orient="records", indent=2))
     else:
-        typer.echo(text.read_text("utf-8") + said)
+        print_markdown(text.read_text("utf-8") + said)
     raise typer.Exit(1 if outcome.failures else 0)
 
 

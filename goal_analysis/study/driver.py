@@ -67,7 +67,7 @@ class Progress:
         if self.minutes is None or self.done == self.runs:
             return said + best
         rest = f"{self.minutes:.0f} min" if self.minutes < 120 else f"{self.minutes / 60:.1f} h"
-        return f"{said}{best}; about {rest} left"
+        return f"{said}{best}; {f'about {rest}' if self.minutes >= 1 else 'less than a minute'} left"
 
 
 def read_progress(folder: Path) -> tuple[Progress, bool]:

@@ -1,6 +1,7 @@
 """`study` as a user calls it, on a small folder of features: killed, gone on with, and asked how far it is."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def test_a_study_is_killed_gone_on_with_by_one_and_never_runs_anything_twice(
     assert all(len([line for line in lines if line.startswith("epoch 1/1")]) == 1 for lines in logs)
     assert "constant/linear: too few seeds to say: 2 in common with info_nce(tau=12)" in " ".join(said.split())
     assert f"({RUNS} of {RUNS} runs done, 0 running, 0 waiting; best so far" in said
+    narrow = CliRunner().invoke(app, words(folder, output), env={"COLUMNS": "60"}).output
+    rows = [line for line in narrow.splitlines() if line.startswith(" ")]
+    assert all(len(line) <= 60 for line in rows)
+    for row in (output / "comparison.md").read_text().splitlines():
+        if row.startswith("| `"):  # every word of the table is printed whole
+            assert set(re.sub(r"[|`]", " ", row).split()) <= {
+                word.rstrip(";") for line in rows for word in line.split()
+            }
     table = pd.read_csv(output / "comparison.csv")
     assert set(table.objective) == {*BASELINES, "constant/linear"}
     assert list(table.seeds) == [2, 2, 2]

@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,7 @@ def main() -> None:
     """Run the command line; an OSError without a file is that of the standard output, which is full or closed."""
     gc.set_threshold(50_000)  # nearly all that a command makes stays until its end
     os.environ.setdefault("SYMPY_CACHE_SIZE", "50000")  # by default it is full after one derivation
+    warnings.formatwarning = lambda message, *place: f"{message}\n"  # the place in our code says nothing to users
     try:
         try:
             app()

@@ -73,7 +73,8 @@ def data(
     for said in dict.fromkeys(f"{record['layout']}; images of {record['shape']}" for record in records):
         typer.echo(f"{source}: {said}")
     rows = [{"": of.replace("_", " ")} | {one["split"]: _shown(one, of) for one in records} for of in MEASURES]
-    print_table(list(rows[0]), rows, list(splits))
+    if records:
+        print_table(list(rows[0]), rows, list(splits))
     for name, count in shared.items():
         typer.echo(f"{count} captions of {name} have the words of captions of train.")
     if any(record["equal_captions"] for record in records):

@@ -83,7 +83,7 @@ def test_other_entries_are_refused_with_their_row(
         ("[]", r"dataset.json: got \[\] but expected COCO's JSON of images and annotations; Karpathy's JSON"),
         ('{"images": {}}', "dataset.json: got JSON with images but expected COCO's JSON"),
         ('{"images": [3]}', r"row 0: image: got 3 but expected an object \(read as Karpathy's JSON"),
-        ('{"images": []}', "dataset.json: got the splits none but expected train and dev"),
+        ('{"images": []}', "dataset.json: got no row but expected an image with a caption"),
         ("[" * 100_000, "dataset.json: got a file that is no JSON"),
     ],
 )

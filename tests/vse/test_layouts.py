@@ -106,7 +106,7 @@ def test_every_layout_gives_the_same_images_and_captions(folder: Path, name: str
         ("x.token", "0.jpg#0\t \n", "row 0: got an empty caption but expected words"),
         ("r.csv", "image_name| comment_number| comment\n0.jpg| 0| a dog\n0.jpg| 4   A dog .\n", "row 1: got 2 fields"),
         ("c.txt", 'image,caption\n0.jpg,a dog\n1.jpg,"a cat\n', "row 1: got a quote that is not closed"),
-        ("c.txt", "image,caption\n0.jpg,a dog, too\n", "row 0: got 3 fields but expected 2: '0.jpg,a dog, too'"),
+        ("c.txt", "image,caption\n0.jpg,a dog, too\n", "row 0: got 3 fields but expected 2: '0.jpg,a dog,too'"),
         ("c.txt", "picture,caption\n0.jpg,a dog\n", "got columns picture, caption but expected one of filepath, image"),
         ("c.txt", "image,label\n0.jpg,a dog\n", None),
         ("c.txt", "image,label,x\n0.jpg,a dog,3\n", "but expected one of title, caption, .*, or the option caption"),
@@ -344,7 +344,7 @@ def test_splits_come_from_lists_of_names(folder: Path) -> None:
     assert [split.names for split in data.splits()] == [("0.jpg", "1.jpg"), ("3.jpg", "4.jpg")]
     assert load(path, size=8, split={"dev": "dev.txt"}).train.names == ("0.jpg", "1.jpg", "2.jpg", "5.jpg")
     (folder / "dev.txt").write_text("9.jpg\n3.jpg")
-    with pytest.raises(DataError, match=r"dev.txt: row 0: got '9.jpg' but expected an image of"):
+    with pytest.raises(DataError, match=r"dev.txt: row 0: got '9.jpg' but expected the name of one image of"):
         load(path, split={"dev": "dev.txt"})
     with pytest.warns(DataWarning, match="left out 1 names of lists"):
         assert load(path, size=8, split={"dev": "dev.txt"}, skip_bad=True).dev.names == ("3.jpg",)

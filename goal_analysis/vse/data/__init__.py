@@ -72,7 +72,7 @@ def load(source: Any, **options: Any) -> RetrievalData:
     for name in ("train", "dev"):
         if name not in splits:
             ways = "split = { dev = 0.1, seed = 0 } draws them, { train = FILE, dev = FILE } reads lists"
-            how = f"; {ways}" if ALL in splits or not splits else ""
+            how = f"; {ways}" if ALL in splits and not Path(str(source)).is_dir() else ""
             raise DataError(f"{source}: got the splits {', '.join(splits) or 'none'} but expected train and dev{how}")
     test = [name for name in (str(options.get("test")), "testall", "test") if name in splits and fold is None][:1]
     name = Path(source).stem if isinstance(source, str | Path) else "dataset"

@@ -1,6 +1,5 @@
 """Features of pictures in the layout of VSE++, made in batches; an interrupted call goes on where it was."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from numpy.lib import format as npy
 from PIL import Image
 from torch import Tensor
 
+from goal_analysis.declarations import read_file
 from goal_analysis.files import json_value, name_for_good, names_file, write_json, write_through, write_whole
 from goal_analysis.vse.data.pictures import StoredImages
 from goal_analysis.vse.data.precomp import open_features
@@ -37,7 +37,11 @@ def extract_features(
     """
     whole = json_value({**record, "data": {name: split.fingerprint() for name, split in splits.items()}})
     path = folder / RECORD
-    before = json.loads(path.read_text("utf-8")) if path.exists() else whole
+    before = read_file(path) if path.exists() else whole
+    for name in () if path.exists() else splits:
+        for file in (folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"):
+            if file.exists():
+                raise DataError(f"{file}: got a file without {RECORD} beside it but expected another folder")
     if before != whole:
         key = next(key for key in (*whole, *before) if whole.get(key) != before.get(key))
         given = f"{path}: got {key} {str(whole.get(key))[:80]}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from goal_analysis.extras import import_extra
 from goal_analysis.vse.data.pictures import arrow_columns, is_dataset
-from goal_analysis.vse.data.split import BadRow, DataError, is_text, read_bytes
+from goal_analysis.vse.data.split import BadRow, DataError, as_text, is_text, read_bytes
 
 SEPARATORS = (",", "\t", "|", ";")
 SHOWN = 40
@@ -20,6 +20,7 @@ SHOWN = 40
 IMAGE = ("filepath", "image", "image_name", "filename", "file_name", "image_path", "path", "file", "image_id", "img_id")
 CAPTION = ("title", "caption", "captions", "comment", "text", "sentence", "sentences", "raw", "description")
 NUMBERED = re.compile(r"(caption|comment|sentence|text)s?[ _]?\d+", re.IGNORECASE)  # several columns of captions
+LIST = re.compile(r"\[\s*[\"'].*\]", re.DOTALL)
 NUMBER = ("image_id", "img_id", "imgid", "cocoid")
 
 
@@ -46,16 +47,18 @@ class Columns(NamedTuple):
 
     def among(self, kinds: Mapping[str, str]) -> Columns:
         """These columns, and for what is not said those found by kind and by name; a missing one is a DataError."""
-        there, by_name = f"got columns {', '.join(kinds)} but expected", {name.lower(): name for name in kinds}
+        there = f"got columns {', '.join(kinds)} but expected"
+        by_name = {name.lower().replace(" ", "_"): name for name in kinds}
 
-        def known(names: Iterable[str]) -> list[str]:
-            return [by_name[name] for name in names if name in by_name and kinds[by_name[name]] == "text"]
+        def known(names: Iterable[str], *also: str) -> list[str]:
+            there = (by_name[name] for name in names if name in by_name)
+            return [name for name in there if kinds[name] in ("text", *also)]
 
         for name in filter(None, (self.image, *self.captions, self.split)):
             if name not in kinds:
                 raise DataError(f"{there} {name!r} among them")
         held = [name for kind in ("image", "numbers") for name in kinds if kinds[name] == kind]
-        images = [self.image] if self.image else [*held, *known(IMAGE)]
+        images = [self.image] if self.image else [*held, *known(IMAGE, "number")]
         if not images:
             raise DataError(f"{there} one of {', '.join(IMAGE)}, or the option image")
         rest = [name for name in kinds if kinds[name] == "text" and name != images[0]]
@@ -64,7 +67,8 @@ class Columns(NamedTuple):
         if not captions:
             raise DataError(f"{there} one of {', '.join(CAPTION)}, or the option caption")
         splits = [self.split] if self.split else known(["split"])
-        numbers = [by_name[name] for name in NUMBER if name in by_name and by_name[name] != images[0]]
+        of = (*IMAGE, *NUMBER) if images[0] in held else NUMBER  # a picture beside its name goes by that
+        numbers = [name for name in known(of, "number") if name != images[0]]
         split, number = (next(iter(found), None) for found in (splits, numbers))
         return Columns(images[0], captions, split, number, images[0] not in held)
 
@@ -98,7 +102,7 @@ def read_content(path: Path, most_rows: int = MOST_ROWS) -> Any:
     found = read_bytes(path)
     if path.suffix == ".parquet" or found[:4] == b"PAR1":
         return _with(path, "pyarrow.parquet", lambda package: _bounded(package.ParquetFile(path), most_rows).read())
-    text = found.decode("utf-8-sig", errors="surrogateescape")
+    text = as_text(path, found)
     if text.lstrip()[:1] not in ("[", "{") and path.suffix not in (".json", ".jsonl"):
         return text
     found = _json(text)
@@ -158,6 +162,8 @@ def _of_record(row: Any, columns: Columns) -> Entry:
     if not isinstance(image, str | int | None) or isinstance(image, bool):
         raise BadRow(f"{columns.image}: got {str(image)[:SHOWN]!r} but expected a path in text")
     captions = [("", text) for name in columns.captions for text in _texts(name, row[name])]
+    if len(columns.captions) > 1:  # an image may have fewer captions than there are columns of them
+        captions = [said for said in captions if said[1].strip()] or captions[:1]
     split, number = (
         "" if name and row.get(name) is None else str(row[name]) if name else None for name in columns[2:4]
     )
@@ -166,10 +172,11 @@ def _of_record(row: Any, columns: Columns) -> Entry:
 
 def _texts(name: str, value: Any) -> list[str]:
     """The captions in a field: a text, a list of them, or such a list as JSON in a text."""
-    listed = isinstance(value, str) and value[:2] == '["' and value[-1:] == "]"
+    listed = isinstance(value, str) and LIST.fullmatch(value) is not None
     found = _json(value) if listed else [value or ""] if isinstance(value, str | None) else value
     if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
-        raise BadRow(f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions")
+        given = f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions"
+        raise BadRow(f"{given} as JSON" if listed else given)
     return found
 
 
@@ -186,7 +193,9 @@ def _of_karpathy(entry: Any, columns: Columns) -> Entry:
             raise BadRow(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
     captions = [(str(sentence.get("sentid", "")), sentence["raw"]) for sentence in sentences]
     number = entry.get("cocoid", entry.get("imgid", ""))
-    return Entry(f"{place}/{name}" if place and name else name, captions, str(entry.get("split")), str(number))
+    split = entry.get("split")
+    path = f"{place}/{name}" if place and name else name
+    return Entry(path, captions, None if split is None else str(split), str(number))
 
 
 def _coco(content: Any, columns: Columns) -> Entries:
@@ -262,7 +271,7 @@ def _fields(lines: list[str], start: int, separator: str) -> Iterator[tuple[int,
     quoting = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     while start < len(lines):
         first, ended = start, (f"{lines[k]}\n" for k in range(start, len(lines)))
-        reader = csv.reader(ended, delimiter=separator, strict=True, quoting=quoting)
+        reader = csv.reader(ended, delimiter=separator, strict=True, quoting=quoting, skipinitialspace=True)
         try:
             for fields in reader:
                 line, begun, start = lines[start], start, first + reader.line_num
@@ -293,7 +302,8 @@ def _kinds(content: Any) -> dict[str, str]:
             return "image"
         if "list" in said and ("float" in said or "double" in said):
             return "numbers"
-        return "text" if "string" in said and "struct" not in said else "other"
+        number = "number" if said.removeprefix("u").startswith("int") else "other"
+        return "text" if "string" in said and "struct" not in said else number
 
     return {field.name: kind(field) for field in schema}
 

@@ -3,14 +3,15 @@
 import hashlib
 import io
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ ARRAYS = (".npy", ".npz")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # looked for where a name has no ending
 KEYS = ("feat", "features", "x")  # what an array of features is called among others of a file
 Side = Annotated[int, Ge(1)]
+K = TypeVar("K")
 
 
 class Cell(NamedTuple):
@@ -99,6 +101,7 @@ class StoredImages(Images):
         value = self._value(row)
         try:
             with Image.open(io.BytesIO(value) if isinstance(value, bytes) else regular(value)) as image:
+                ImageOps.exif_transpose(image, in_place=True)
                 return _rgb(image)
         except MemoryError:
             raise
@@ -145,16 +148,20 @@ class StoredImages(Images):
         """The path or the bytes of a picture, or an array."""
         value = self.cells[row].read() if self.cells else self.path(row)
         if isinstance(value, Mapping):
-            value = value.get("bytes") or Path(str(value.get("path")))
-        if isinstance(value, bytes) or (isinstance(value, Path) and value.suffix not in ARRAYS):
+            value = value.get("bytes") or (value.get("path") and Path(value["path"]))
+        if value is None:
+            raise BadRow(f"{self._where(row)}: got no image but expected one")
+        if isinstance(value, bytes) or (isinstance(value, Path) and value.suffix.lower() not in ARRAYS):
             return value
         try:
-            found = _array(value) if isinstance(value, Path) else np.asarray(value, np.float32)
-            if found.dtype.kind != "f" or found.ndim not in (1, 2) or not np.isfinite(found).all():
-                raise ValueError(f"{found.dtype} of shape {found.shape}, all finite: {np.isfinite(found).all()}")
+            given = _array(value) if isinstance(value, Path) else np.asarray(value, np.float32)
+            with np.errstate(over="ignore"):  # numbers that are too large become infinities
+                found = given.astype(np.float32)
+            if given.dtype.kind != "f" or found.ndim not in (1, 2) or not found.size or not np.isfinite(found).all():
+                raise ValueError(f"{given.dtype} of shape {given.shape}, all finite: {np.isfinite(found).all()}")
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise self._fault(row, error, "finite floating numbers of shape (dim,) or (regions, dim)") from error
-        return found.astype(np.float32)
+        return found
 
 
 def _array(path: Path) -> np.ndarray:
@@ -195,10 +202,32 @@ def _rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.int32)
         grey[grey == image.info.get("transparency", -1)] = 0
         image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"numbers of mode {image.mode}, which do not say what is white")
     modes = (image.mode, getattr(image.palette, "mode", ""))
     if "transparency" in image.info or any(mode.endswith(("A", "a")) for mode in modes):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     return image.convert("RGB")
+
+
+COCO = re.compile(r"(?:.*_)?(\d{12})")  # stems with the number of an image
+
+
+def names_of(path: str) -> tuple[str, ...]:
+    """What an image is called: by its path, its name, that without the ending, and the number that COCO has in it."""
+    of = PurePosixPath(path.replace("\\", "/"))
+    number = COCO.fullmatch(of.stem)
+    return (path, of.name, of.stem, *([str(int(number[1]))] if number else []))
+
+
+def by_names(paths: Mapping[K, str]) -> dict[str, K]:
+    """What has a path by each name that `names_of` gives to it alone."""
+    owners: dict[str, set[K]] = {}
+    for one, path in paths.items():
+        for name in names_of(path):
+            owners.setdefault(name, set()).add(one)
+    alone = {name: one for name, (one, *others) in owners.items() if not others}
+    return alone | {path: one for one, path in paths.items()}
 
 
 def path_inside(folder: Path, name: str) -> str:

@@ -34,7 +34,7 @@ FIVE = 5
 SCANNED = 1 << 28  # up to how many bytes features are looked through for NaN on opening; of larger files each batch is
 COMPARED = 20
 
-SPLITS = ("train", "dev", "test", "testall")  # how the names of the files of a split may begin
+SPLITS = ("train", "dev", "test", "testall", "all")  # how the names of the files of a split may begin
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ def precomp_splits(
     """
     folder, names = Path(source), SPLITS if test is None or test in SPLITS else (*SPLITS, test)
     there = [name for name in names if name == test or (folder / f"{name}_ims.npy").exists()]
+    if not there:
+        files = ", ".join(sorted(path.name for path in folder.glob("*") if path.is_file())[:3])
+        given = f"{folder}: got a folder with {files or 'no files'}"
+        raise DataError(f"{given} but expected {' or '.join(SPLITS)}_ims.npy in it, or the path of a file of captions")
     return {name: partial(load_split, folder, name, skip_bad, longest) for name in there}
 
 

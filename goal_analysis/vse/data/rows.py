@@ -1,10 +1,11 @@
 """Data sets of rows, each an image with captions, in any of the `LAYOUTS`; their splits are declared or drawn."""
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -20,8 +21,10 @@ from goal_analysis.vse.data.pictures import (
     Cell,
     Side,
     StoredImages,
+    by_names,
     find_undecodable,
     is_dataset,
+    names_of,
     path_inside,
 )
 from goal_analysis.vse.data.split import LONGEST, BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
@@ -102,7 +105,8 @@ def caption_splits(
             continue
         of = beside(path, file)
         content = read_content(of, most_rows) if isinstance(source, str | Path) else source
-        parts = content if isinstance(content, Mapping) and all(map(is_dataset, content.values())) else {"": content}
+        several = isinstance(content, Mapping) and content and all(map(is_dataset, content.values()))
+        parts = content if several else {"": content}
         for own, part in parts.items():
             known = name or ("" if "split" in getattr(part, "features", ()) else SPLITS.get(str(own), str(own)))
             title, found = _read(f"{of}: {own}" if own else str(of), of, known, part, columns, images, skip_bad)
@@ -159,7 +163,9 @@ def _read(
     """What a content is read as, and its rows; with ``skip_bad`` without bad ones, unless all are bad."""
     layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
     if layout is None:
-        shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
+        shown = (
+            repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content)) or 'nothing'}"
+        )
         raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(known.title for known in LAYOUTS)}")
     title, rows, faults = layout.title, [], []
     try:
@@ -171,24 +177,24 @@ def _read(
         if columns.has_paths:
             fine = [entry for _, entry in entries if isinstance(entry, Entry)]
             folder, files = _places(file.parent, beside(file, images) if images else None, fine)
+        place = cache(lambda image: (str(folder), files.get(image) or path_inside(folder, image)))
         for number, entry in entries:
             at = f"{where}: row {number}"
             try:
                 if isinstance(entry, BadRow):
                     raise entry
-                image, cell = entry.number or f"row {number}", Cell(content, columns.image or "", number)
-                if columns.has_paths:
-                    image, cell = files.get(entry.image) or path_inside(folder, entry.image), None
-                split = own or (ALL if entry.split is None else SPLITS.get(entry.split))
+                cell = None if columns.has_paths else Cell(content, columns.image or "", number)
+                image = (str(folder), entry.number or f"row {number}") if cell else place(entry.image)
+                split = own or (ALL if entry.split is None else SPLITS.get(entry.split.strip().lower()))
                 if split is None:
                     raise BadRow(f"got the split {entry.split!r} but expected one of {', '.join(SPLITS)}")
-                rows += [Row(split, (str(folder), image), text, key, at, cell) for key, text in entry.captions]
+                rows += [Row(split, image, text, key, at, cell) for key, text in entry.captions]
             except BadRow as problem:
                 faults.append(BadRow(f"{at}: {problem}"))
                 if not skip_bad:
                     raise faults[0] from problem
-        if faults and not rows:
-            raise faults[0]
+        if not rows:
+            raise faults[0] if faults else DataError("got no row but expected an image with a caption")
     except DataError as problem:
         said = str(problem) if str(problem).startswith(where) else f"{where}: {problem}"
         raise type(problem)(f"{said} (read as {title})") from problem
@@ -199,24 +205,31 @@ def _read(
 
 def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[Path, Mapping[str, str]]:
     """The folder that the images are in, and the files of those images that go there by another name."""
+    if images is not None and not images.is_dir():
+        raise DataError(f"images: got {images} but expected a folder of pictures or arrays")
     some, home = entries[:TRIED], images or home
-    inner = [home, *filter(Path.is_dir, sorted(home.glob("*")))]
-    around = [] if images else filter(Path.is_dir, sorted(home.absolute().parent.glob("*")))
-    for folder in (*inner, *around):
-        if any(_is_there(folder, entry.image) for entry in some):
-            return folder, {}
-    for folder in inner:
-        files = {
-            path.stem: path.name for path in sorted(folder.glob("*")) if path.suffix.lower() in (*ARRAYS, *PICTURES)
-        }
-        found = {}
-        for entry in entries:
-            names = (Path(entry.image).name, Path(entry.image).stem, entry.number, f"{entry.number:0>12}")
-            if known := [files[name] for name in names if name in files]:
-                found[entry.image] = known[0]
-        if any(entry.image in found for entry in some):
-            return folder, found
+    inner = [*filter(Path.is_dir, sorted(home.glob("*")))]
+    around = [] if images else [*filter(Path.is_dir, sorted(home.absolute().parent.glob("*")))]
+    for folders, exact in (([home], True), (inner, True), ([home], False), (inner, False), (around, True)):
+        places = {}
+        for folder in folders:
+            files = {} if exact else _files(folder, entries)
+            if any(entry.image in files or (exact and _is_there(folder, entry.image)) for entry in some):
+                places[folder.resolve()] = folder, files
+        for (one, _), (other, _) in itertools.pairwise(places.values()):
+            given = f"images: got {one} and {other}, which both have some"
+            raise DataError(f"{given}, but expected one folder to be set")
+        for place in places.values():
+            return place
     return home, {}
+
+
+def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
+    """The pictures and arrays of a folder by what entries call them: another ending, or a number."""
+    kinds = (*ARRAYS, *PICTURES)
+    known = by_names({path.name: path.name for path in folder.glob("*") if path.suffix.lower() in kinds})
+    names = ((entry.image, name) for entry in entries for name in (entry.number, *names_of(entry.image)[:0:-1]))
+    return {image: known[name] for image, name in names if name in known}
 
 
 def _is_there(folder: Path, image: str) -> bool:
@@ -229,7 +242,7 @@ def _is_there(folder: Path, image: str) -> bool:
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
     """The rows in the splits that are listed, or drawn from those in train and in none; without those left in none."""
     faults, images = [], sorted({row.image for row in rows})
-    names = {known: one for one in images for known in (Path(one[1]).stem, Path(one[1]).name, one[1])}
+    names = by_names({one: one[1] for one in images})
     of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}
     theirs, listed = set(of.values()), {}
     shares = {name: getattr(splits, name) for name in ("train", "dev", "test")}
@@ -238,9 +251,9 @@ def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -
             continue
         for number, line in enumerate(read_lines(beside(path, file))):
             where = f"{beside(path, file)}: row {number}"
-            image = next((names[known] for known in (line, Path(line).name, Path(line).stem) if known in names), None)
+            image = next((names[known] for known in names_of(line) if known in names), None)
             if image is None and line:
-                faults.append(BadRow(f"{where}: got {line[:100]!r} but expected an image of {path}"))
+                faults.append(BadRow(f"{where}: got {line[:100]!r} but expected the name of one image of {path}"))
             elif image is not None and listed.setdefault(image, split) != split:
                 raise DataError(f"{where}: got {line} for {split} and for {listed[image]} but expected one split")
     if faults and not skip_bad:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +27,7 @@ Rows = Integer[np.ndarray, " batch"] | Integer[Tensor, " batch"]
 HASHED_WHOLE = 1 << 26  # up to how many bytes content is hashed whole; from there on every so many rows
 SAMPLED_ROWS = 256
 PIECE = 1 << 24  # bytes of an array that are looked through at a time
+UNPRINTED = re.compile(rb"[\0-\x08\x0e-\x1f]")  # bytes that no text has
 FOLDS = 5  # of the training split, each of which may be dev in place of the data set's own
 
 
@@ -390,9 +393,20 @@ def make_split(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, which line feeds alone end; bytes that are not UTF-8 become lone surrogates."""
-    lines = read_bytes(path).decode("utf-8-sig", errors="surrogateescape").split("\n")
+    """The lines of a text file without blanks around them."""
+    lines = as_text(path, read_bytes(path)).split("\n")
     return [line.strip() for line in (lines if lines[-1] else lines[:-1])]
+
+
+def as_text(path: Path, content: bytes) -> str:
+    """What a file holds as text in UTF-8, or UTF-16 with its mark; bytes that are neither become lone surrogates, and
+    carriage returns end lines where no line feed does. What begins as no text does is a DataError.
+    """
+    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if not wide and UNPRINTED.search(content[:8]):
+        raise DataError(f"{path}: got a file that begins with {content[:8]!r} but expected text, and nothing packed")
+    text = content.decode("utf-16" if wide else "utf-8-sig", "replace" if wide else "surrogateescape")
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def read_bytes(path: Path) -> bytes:

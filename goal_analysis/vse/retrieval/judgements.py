@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from goal_analysis.declarations import read_file
 from goal_analysis.vse.data.layouts import SHOWN, delimited_rows
+from goal_analysis.vse.data.pictures import by_names
 from goal_analysis.vse.data.split import DataError, Split, read_lines
 
 
@@ -22,13 +24,15 @@ class Scale(NamedTuple):
 EXPERTS = Scale("the mean of Flickr8k's experts", 1, 4, 3)
 CROWD = Scale("the share of yes of Flickr8k's crowd", 0, 1, 0.5)
 CXC = Scale("the score of Crisscrossed Captions", 0, 5, 3)
+ECCV = Scale("the judgement of ECCV Caption", 1, 1, 1)
 
 
 @dataclass(frozen=True)
 class Judgements:
     """The scores of pairs of an image and a caption, by their ids: of Flickr8k's experts, or the share of yes of its
     crowd (Hodosh, Young and Hockenmaier, JAIR 47, 2013, https://doi.org/10.1613/jair.3994), or of Crisscrossed Captions
-    (Parekh et al., EACL 2021, https://arxiv.org/abs/2004.15020).
+    (Parekh et al., EACL 2021, https://arxiv.org/abs/2004.15020); or right pairs alone, of ECCV Caption (Chun et al.,
+    ECCV 2022, https://arxiv.org/abs/2204.03359), by images or by captions.
     """
 
     source: Path
@@ -41,9 +45,16 @@ class Judgements:
         if not self.scale.low <= least <= self.scale.high:
             expected = f"a number from {self.scale.low:g} to {self.scale.high:g}, {self.scale.title}"
             raise DataError(f"{self.source}: judged: got {least:g} but expected {expected}")
-        images = {known: name for name in split.names for known in (Path(name).stem, Path(name).name, name)}
+        images = by_names(dict(zip(split.names, split.names, strict=True)))
         keys = set(split.keys)
-        there = {(images[i], key): score for (i, key), score in self.scores.items() if i in images and key in keys}
+        turned = [{(key, i): score for (i, key), score in self.scores.items()}] if self.scale is ECCV else []
+        there = max(
+            (
+                {(images[i], key): score for (i, key), score in scores.items() if i in images and key in keys}
+                for scores in (self.scores, *turned)
+            ),
+            key=len,
+        )
         if not there:
             image, key = next(iter(self.scores))
             shown = f"{', '.join(split.names[:1]) or 'nothing'} and {', '.join(split.keys[:1]) or 'nothing'}"
@@ -57,11 +68,17 @@ class Judgements:
 def read_judgements(path: Path) -> Judgements:
     """The judgements in a file, whose layout is recognised; a DataError names the row that is wrong."""
     lines = read_lines(path)
-    if lines and "agg_score" in lines[0]:
+    if lines and lines[0].startswith("{"):
+        found = read_file(path)
+        pairs = [(of, one) for of, those in found.items() for one in (those if isinstance(those, list) else [those])]
+        scale, rows = ECCV, {number: [of, str(one), "1"] for number, (of, one) in enumerate(pairs)}
+    elif lines and "agg_score" in lines[0]:
         header, _, found = delimited_rows("\n".join(lines))
-        places = [header.index(name) if name in header else 0 for name in ("image", "caption", "agg_score")]
-        whole = {number: row if isinstance(row, list) and len(row) > max(places) else [] for number, row in found}
-        scale, rows = CXC, {number: [row[k] for k in places if row] for number, row in whole.items()}
+        for name in (wanted := ("image", "caption", "agg_score")):
+            if name not in header:
+                raise DataError(f"{path}: got columns {', '.join(header)} but expected {', '.join(wanted)}")
+        whole = {number: dict(zip(header, row, strict=False)) if isinstance(row, list) else {} for number, row in found}
+        scale, rows = CXC, {number: [row[name] for name in wanted if name in row] for number, row in whole.items()}
     else:
         rows = {number: line.split("\t") for number, line in enumerate(lines) if line}
         scale = EXPERTS if all(field in "1234" for row in rows.values() for field in row[2:]) else CROWD
@@ -71,7 +88,7 @@ def read_judgements(path: Path) -> Judgements:
             image, key, *rest = fields
             numbers = [float(field) for field in rest]
             score = fmean(numbers) if scale is EXPERTS else numbers[0]
-            if not scale.low <= score <= scale.high:
+            if len(numbers) != (3 if scale in (EXPERTS, CROWD) else 1) or not scale.low <= score <= scale.high:
                 raise ValueError
         except (ValueError, IndexError):
             given = f"{path}: row {number}: got {' '.join(fields)[:SHOWN]!r}"
@@ -79,5 +96,7 @@ def read_judgements(path: Path) -> Judgements:
             raise DataError(f"{given} but expected {expected} (read as {scale.title})") from None
         scores[image, key.rpartition(":")[2]] = score
     if not scores:
-        raise DataError(f"{path}: got no row but expected judgements of Flickr8k or of Crisscrossed Captions")
+        raise DataError(
+            f"{path}: got no row but expected judgements of Flickr8k, Crisscrossed Captions or ECCV Caption"
+        )
     return Judgements(path, scale, scores)

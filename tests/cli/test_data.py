@@ -133,6 +133,33 @@ def test_features_that_were_interrupted_go_on(captions: Path, network: Path, tmp
         extract_features(splits, made, tmp_path / "cut", {"preprocessing": "other"}, batch=3)
 
 
+def test_features_of_one_split_are_data_again_and_no_others_are_written_over(
+    captions: Path, network: Path, tmp_path: Path
+) -> None:
+    words = ("features", captions, "--model", f"hf:{network}", "-o")
+    call(*words, tmp_path / "own")
+    assert f"{COUNT}" in call("data", tmp_path / "own")
+    (tmp_path / "own" / RECORD).unlink()
+    before = (tmp_path / "own" / "all_caps.txt").read_bytes()
+    said = call(*words, tmp_path / "own", "--set", "caption=image", fails=True)
+    assert "all_ims.npy: got a file without features.json beside it but expected another folder" in said
+    assert (tmp_path / "own" / "all_caps.txt").read_bytes() == before
+    (tmp_path / "own" / RECORD).write_text("[1]")
+    assert "features.json: got list but expected an object" in call(*words, tmp_path / "own", fails=True)
+
+
+def test_a_source_in_which_is_nothing_is_refused(captions: Path, tmp_path: Path) -> None:
+    said = call("data", captions.parent, fails=True)
+    assert "got a folder with 0.png, 1.png, 2.png but expected" in said
+    assert "or the path of a file of captions" in said
+    (tmp_path / "c.txt").write_text("image,caption\n")
+    assert "c.txt: got no row but expected an image with a caption" in call("data", tmp_path / "c.txt", fails=True)
+    (tmp_path / "c.txt").write_text("image,caption\nnone.png,a dog\n")
+    said = call("data", tmp_path / "c.txt")
+    assert "images" not in said
+    assert "1 rows cannot be used:" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

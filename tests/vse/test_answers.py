@@ -1,5 +1,7 @@
 """Laws of right answers: equal captions, and pairs that people judged, in training and in evaluation."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +166,33 @@ def test_crisscrossed_captions_go_by_the_number_of_the_sentence(tmp_path: Path, 
     assert "Crisscrossed Captions" in words
 
 
+@pytest.mark.parametrize("pairs", [{"1": [4, 0], "2": [1]}, {"4": [1], "0": [1], "1": [2]}])
+def test_the_pairs_of_eccv_caption_are_right_by_images_and_by_captions(tmp_path: Path, split: Split, pairs) -> None:
+    coco = Split(split.name, split.images, split.captions, split.image_of, split.names, tuple(map(str, range(6))))
+    (tmp_path / "eccv.json").write_text(json.dumps(pairs))
+    found, words = read_judgements(tmp_path / "eccv.json").applied(coco)
+    expected = naive(list("abcdef"), [0, 0, 1, 1, 2, 2], "negatives")[0]
+    for pair in ((1, 4), (1, 0), (2, 1)):
+        expected[pair] = True
+    assert np.array_equal(found.answers.right(slice(0, 3)).numpy(), expected)
+    assert "3 of 3 judged pairs are right too: the judgement of ECCV Caption" in words
+
+
+def test_a_name_of_two_images_is_judged_for_neither(tmp_path: Path, split: Split) -> None:
+    (tmp_path / "judged.txt").write_text("0.jpg\t1.jpg#1\t4\t4\t4\n2.jpg\t1.jpg#1\t4\t4\t4\n")
+    of_two = replace(split, names=("a/0.jpg", "b/0.jpg", "b/2.jpg"))
+    assert read_judgements(tmp_path / "judged.txt").applied(of_two)[0].judged == (("b/2.jpg", "1.jpg#1"),)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("a.jpg\tb.jpg#0\t1\n", "row 0: got 'a.jpg b.jpg#0 1' but expected an image, a caption and the mean"),
+        (
+            "caption1,caption2,agg_score\nc:1,c:2,3\n",
+            "got columns caption1, caption2, agg_score but expected image, caption, agg_score",
+        ),
+        ('{"1": 3, "2": [null]}', "got 'int' object is not iterable but expected ids, each with a list of ids"),
         (
             "a.jpg\tb.jpg#0\t5\t4\t4\n",
             "row 0: got 'a.jpg b.jpg#0 5 4 4' but expected an image, a caption and the share",

@@ -1,12 +1,12 @@
 """Pairs of an image and a caption that people judged: those of a high score are right answers beside an image's own."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from goal_analysis.declarations import read_file
 from goal_analysis.vse.data.layouts import SHOWN, delimited_rows
 from goal_analysis.vse.data.pictures import by_names
 from goal_analysis.vse.data.split import DataError, Split, read_lines
@@ -69,9 +69,11 @@ def read_judgements(path: Path) -> Judgements:
     """The judgements in a file, whose layout is recognised; a DataError names the row that is wrong."""
     lines = read_lines(path)
     if lines and lines[0].startswith("{"):
-        found = read_file(path)
-        pairs = [(of, one) for of, those in found.items() for one in (those if isinstance(those, list) else [those])]
-        scale, rows = ECCV, {number: [of, str(one), "1"] for number, (of, one) in enumerate(pairs)}
+        try:
+            pairs = [(of, str(one)) for of, those in json.loads("\n".join(lines)).items() for one in those]
+        except (ValueError, TypeError) as problem:
+            raise DataError(f"{path}: got {problem} but expected ids, each with a list of ids") from problem
+        scale, rows = ECCV, {number: [*pair, "1"] for number, pair in enumerate(pairs)}
     elif lines and "agg_score" in lines[0]:
         header, _, found = delimited_rows("\n".join(lines))
         for name in (wanted := ("image", "caption", "agg_score")):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,7 +93,7 @@ def test_headers_and_cells_are_read_as_they_are_meant(
         ("image,captions\n0.jpg,\"['a', 'b']\"\n", r"row 0: captions: got .* but expected .* as JSON"),
         ("image,caption_0,caption_1\n0.jpg,,\n", "row 0: got an empty caption but expected words"),
         ("image,caption\n", "got no row but expected an image with a caption .read as a table of image"),
-        ("{}", "got JSON with nothing but expected COCO's JSON"),
+        ("{}", "got JSON with  but expected COCO's JSON"),
     ],
 )
 def test_what_would_be_misread_is_refused(folder: Path, content: str | bytes, message: str) -> None:
@@ -194,6 +195,12 @@ def test_rows_of_one_picture_in_a_table_are_its_captions_by_the_name_beside_it(t
 def test_whole_numbers_name_images_in_parquet_too(folder: Path) -> None:
     split = load_split(parquet(folder / "c.parquet", image_id=[2, 0], caption=["a", "b"]), "all", size=8)
     assert reds(split) == [2, 0]
+
+
+def test_a_stream_of_rows_is_refused() -> None:
+    rows = datasets.Dataset.from_dict({"image": NAMES, "caption": SAID})
+    with pytest.raises(DataError, match=r"dataset: got IterableDataset[\s\S]* but expected COCO"):
+        load_splits(rows.to_iterable_dataset())
 
 
 def test_a_missing_picture_is_named_and_missing_captions_are_none(tmp_path: Path) -> None:

@@ -38,10 +38,8 @@ def extract_features(
     whole = json_value({**record, "data": {name: split.fingerprint() for name, split in splits.items()}})
     path = folder / RECORD
     before = read_file(path) if path.exists() else whole
-    for name in () if path.exists() else splits:
-        for file in (folder / f"{name}_ims.npy", folder / f"{name}_caps.txt"):
-            if file.exists():
-                raise DataError(f"{file}: got a file without {RECORD} beside it but expected another folder")
+    for file in () if path.exists() else sorted(folder.glob("*_ims.npy")):
+        raise DataError(f"{file}: got a file without {RECORD} beside it but expected another folder")
     if before != whole:
         key = next(key for key in (*whole, *before) if whole.get(key) != before.get(key))
         given = f"{path}: got {key} {str(whole.get(key))[:80]}"

@@ -51,8 +51,7 @@ class Columns(NamedTuple):
         by_name = {name.lower().replace(" ", "_"): name for name in kinds}
 
         def known(names: Iterable[str], *also: str) -> list[str]:
-            there = (by_name[name] for name in names if name in by_name)
-            return [name for name in there if kinds[name] in ("text", *also)]
+            return [by_name[n] for n in names if n in by_name and kinds[by_name[n]] in ("text", *also)]
 
         for name in filter(None, (self.image, *self.captions, self.split)):
             if name not in kinds:
@@ -161,9 +160,9 @@ def _of_record(row: Any, columns: Columns) -> Entry:
     image = row[columns.image] if columns.has_paths else ""
     if not isinstance(image, str | int | None) or isinstance(image, bool):
         raise BadRow(f"{columns.image}: got {str(image)[:SHOWN]!r} but expected a path in text")
-    captions = [("", text) for name in columns.captions for text in _texts(name, row[name])]
-    if len(columns.captions) > 1:  # an image may have fewer captions than there are columns of them
-        captions = [said for said in captions if said[1].strip()] or captions[:1]
+    said = [("", text) for name in columns.captions for text in _texts(name, row[name])]
+    # An image may have fewer captions than there are columns of them.
+    captions = [one for one in said if one[1].strip() or len(columns.captions) == 1] or said[:1]
     split, number = (
         "" if name and row.get(name) is None else str(row[name]) if name else None for name in columns[2:4]
     )
@@ -175,8 +174,7 @@ def _texts(name: str, value: Any) -> list[str]:
     listed = isinstance(value, str) and LIST.fullmatch(value) is not None
     found = _json(value) if listed else [value or ""] if isinstance(value, str | None) else value
     if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
-        given = f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions"
-        raise BadRow(f"{given} as JSON" if listed else given)
+        raise BadRow(f"{name}: got {str(value)[:SHOWN]!r} but expected a caption, or a list of captions as JSON")
     return found
 
 
@@ -193,9 +191,8 @@ def _of_karpathy(entry: Any, columns: Columns) -> Entry:
             raise BadRow(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
     captions = [(str(sentence.get("sentid", "")), sentence["raw"]) for sentence in sentences]
     number = entry.get("cocoid", entry.get("imgid", ""))
-    split = entry.get("split")
-    path = f"{place}/{name}" if place and name else name
-    return Entry(path, captions, None if split is None else str(split), str(number))
+    split = None if entry.get("split") is None else str(entry["split"])
+    return Entry(f"{place}/{name}" if place and name else name, captions, split, str(number))
 
 
 def _coco(content: Any, columns: Columns) -> Entries:

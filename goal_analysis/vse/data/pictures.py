@@ -5,13 +5,14 @@ import io
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +29,6 @@ ARRAYS = (".npy", ".npz")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # looked for where a name has no ending
 KEYS = ("feat", "features", "x")  # what an array of features is called among others of a file
 Side = Annotated[int, Ge(1)]
-K = TypeVar("K")
 
 
 class Cell(NamedTuple):
@@ -46,7 +46,8 @@ class Cell(NamedTuple):
 
 def is_dataset(content: Any) -> bool:
     """Whether this is a `Dataset` of Hugging Face's ``datasets``."""
-    return type(content).__module__.startswith("datasets.") and hasattr(content, "features")
+    of_theirs = type(content).__module__.startswith("datasets.")
+    return of_theirs and all(hasattr(content, name) for name in ("features", "__len__"))  # streams have no length
 
 
 def arrow_columns(table: Any, names: list[str]) -> Any:
@@ -220,14 +221,10 @@ def names_of(path: str) -> tuple[str, ...]:
     return (path, of.name, of.stem, *([str(int(number[1]))] if number else []))
 
 
-def by_names(paths: Mapping[K, str]) -> dict[str, K]:
-    """What has a path by each name that `names_of` gives to it alone."""
-    owners: dict[str, set[K]] = {}
-    for one, path in paths.items():
-        for name in names_of(path):
-            owners.setdefault(name, set()).add(one)
-    alone = {name: one for name, (one, *others) in owners.items() if not others}
-    return alone | {path: one for one, path in paths.items()}
+def by_names(paths: Mapping[Any, str]) -> dict[str, Any]:
+    """What has a path by each name that `names_of` gives to it alone, and by the path."""
+    times = Counter(name for path in paths.values() for name in set(names_of(path)))
+    return {name: one for one, path in paths.items() for name in names_of(path) if times[name] == 1 or name == path}
 
 
 def path_inside(folder: Path, name: str) -> str:

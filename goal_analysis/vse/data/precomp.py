@@ -111,9 +111,9 @@ def precomp_splits(
     folder, names = Path(source), SPLITS if test is None or test in SPLITS else (*SPLITS, test)
     there = [name for name in names if name == test or (folder / f"{name}_ims.npy").exists()]
     if not there:
-        files = ", ".join(sorted(path.name for path in folder.glob("*") if path.is_file())[:3])
-        given = f"{folder}: got a folder with {files or 'no files'}"
-        raise DataError(f"{given} but expected {' or '.join(SPLITS)}_ims.npy in it, or the path of a file of captions")
+        files = ", ".join(sorted(path.name for path in folder.glob("*") if path.is_file())[:3]) or "no files"
+        expected = f"{' or '.join(SPLITS)}_ims.npy in it, or the path of a file of captions"
+        raise DataError(f"{folder}: got a folder with {files} but expected {expected}")
     return {name: partial(load_split, folder, name, skip_bad, longest) for name in there}
 
 

@@ -1,6 +1,5 @@
 """Data sets of rows, each an image with captions, in any of the `LAYOUTS`; their splits are declared or drawn."""
 
-import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -163,9 +162,7 @@ def _read(
     """What a content is read as, and its rows; with ``skip_bad`` without bad ones, unless all are bad."""
     layout = next((layout for layout in LAYOUTS if layout.matches(content)), None)
     if layout is None:
-        shown = (
-            repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content)) or 'nothing'}"
-        )
+        shown = repr(content) if not isinstance(content, dict) else f"JSON with {', '.join(map(str, content))}"
         raise DataError(f"{where}: got {shown[:SHOWN]} but expected {'; '.join(known.title for known in LAYOUTS)}")
     title, rows, faults = layout.title, [], []
     try:
@@ -207,29 +204,25 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
     """The folder that the images are in, and the files of those images that go there by another name."""
     if images is not None and not images.is_dir():
         raise DataError(f"images: got {images} but expected a folder of pictures or arrays")
-    some, home = entries[:TRIED], images or home
+    some, home, kinds = entries[:TRIED], images or home, (*ARRAYS, *PICTURES)
     inner = [*filter(Path.is_dir, sorted(home.glob("*")))]
     around = [] if images else [*filter(Path.is_dir, sorted(home.absolute().parent.glob("*")))]
     for folders, exact in (([home], True), (inner, True), ([home], False), (inner, False), (around, True)):
         places = {}
         for folder in folders:
-            files = {} if exact else _files(folder, entries)
+            there = () if exact else folder.glob("*")
+            known = {path.name: path.name for path in there if path.suffix.lower() in kinds}
+            known = by_names(known)
+            names = ((one.image, name) for one in entries for name in (one.number, *names_of(one.image)[:0:-1]))
+            files = {image: known[name] for image, name in names if name in known}
             if any(entry.image in files or (exact and _is_there(folder, entry.image)) for entry in some):
                 places[folder.resolve()] = folder, files
-        for (one, _), (other, _) in itertools.pairwise(places.values()):
-            given = f"images: got {one} and {other}, which both have some"
-            raise DataError(f"{given}, but expected one folder to be set")
+        if len(places) > 1:
+            given = " and ".join(str(folder) for folder, _ in [*places.values()][:2])
+            raise DataError(f"images: got {given}, which both have some, but expected one folder to be set")
         for place in places.values():
             return place
     return home, {}
-
-
-def _files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
-    """The pictures and arrays of a folder by what entries call them: another ending, or a number."""
-    kinds = (*ARRAYS, *PICTURES)
-    known = by_names({path.name: path.name for path in folder.glob("*") if path.suffix.lower() in kinds})
-    names = ((entry.image, name) for entry in entries for name in (entry.number, *names_of(entry.image)[:0:-1]))
-    return {image: known[name] for image, name in names if name in known}
 
 
 def _is_there(folder: Path, image: str) -> bool:

@@ -47,14 +47,9 @@ class Judgements:
             raise DataError(f"{self.source}: judged: got {least:g} but expected {expected}")
         images = by_names(dict(zip(split.names, split.names, strict=True)))
         keys = set(split.keys)
-        turned = [{(key, i): score for (i, key), score in self.scores.items()}] if self.scale is ECCV else []
-        there = max(
-            (
-                {(images[i], key): score for (i, key), score in scores.items() if i in images and key in keys}
-                for scores in (self.scores, *turned)
-            ),
-            key=len,
-        )
+        turned = {(key, i): score for (i, key), score in self.scores.items()} if self.scale is ECCV else {}
+        ways = [[(images.get(i), k, n) for (i, k), n in way.items() if k in keys] for way in (self.scores, turned)]
+        there = max(({(i, k): n for i, k, n in way if i} for way in ways), key=len)
         if not there:
             image, key = next(iter(self.scores))
             shown = f"{', '.join(split.names[:1]) or 'nothing'} and {', '.join(split.keys[:1]) or 'nothing'}"

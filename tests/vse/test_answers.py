@@ -190,9 +190,10 @@ def test_a_name_of_two_images_is_judged_for_neither(tmp_path: Path, split: Split
         ("a.jpg\tb.jpg#0\t1\n", "row 0: got 'a.jpg b.jpg#0 1' but expected an image, a caption and the mean"),
         (
             "caption1,caption2,agg_score\nc:1,c:2,3\n",
-            "got columns caption1, caption2, agg_score but expected image, caption, agg_score",
+            "row 0: got '3' but expected an image, a caption and the score of Crisscrossed Captions",
         ),
-        ('{"1": 3, "2": [null]}', "got 'int' object is not iterable but expected ids, each with a list of ids"),
+        ('{"1": 3}', "got no pair but expected judgements of Flickr8k, Crisscrossed Captions or ECCV Caption"),
+        ('{"1": [3]}\n{"1": [3]}\n', "got no pair but expected judgements"),
         (
             "a.jpg\tb.jpg#0\t5\t4\t4\n",
             "row 0: got 'a.jpg b.jpg#0 5 4 4' but expected an image, a caption and the share",
@@ -202,7 +203,7 @@ def test_a_name_of_two_images_is_judged_for_neither(tmp_path: Path, split: Split
             "caption,image,agg_score,x\nc:1,a.jpg,9,y\n",
             "row 0: got .* but expected .* of Crisscrossed Captions from 0 to 5",
         ),
-        ("", "got no row but expected judgements"),
+        ("", "got no pair but expected judgements"),
         ("a.jpg\tb.jpg#0\t3\t4\t4\n", "got pairs such as a.jpg and b.jpg#0 but expected some of test, whose images"),
     ],
 )

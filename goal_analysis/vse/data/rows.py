@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -215,7 +216,7 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
             known = by_names(known)
             names = ((one.image, name) for one in entries for name in (one.number, *names_of(one.image)[:0:-1]))
             files = {image: known[name] for image, name in names if name in known}
-            if any(entry.image in files or (exact and _is_there(folder, entry.image)) for entry in some):
+            if any(one.image in files or (exact and isfile(folder / one.image.replace("\\", "/"))) for one in some):
                 places[folder.resolve()] = folder, files
         if len(places) > 1:
             given = " and ".join(str(folder) for folder, _ in [*places.values()][:2])
@@ -223,13 +224,6 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
         for place in places.values():
             return place
     return home, {}
-
-
-def _is_there(folder: Path, image: str) -> bool:
-    try:
-        return os.path.isfile(folder / path_inside(folder, image))
-    except BadRow:
-        return False
 
 
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:

@@ -1,13 +1,12 @@
 """Pairs of an image and a caption that people judged: those of a high score are right answers beside an image's own."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from goal_analysis.vse.data.layouts import SHOWN, delimited_rows
+from goal_analysis.vse.data.layouts import SHOWN, delimited_rows, read_content
 from goal_analysis.vse.data.pictures import by_names
 from goal_analysis.vse.data.split import DataError, Split, read_lines
 
@@ -64,17 +63,14 @@ def read_judgements(path: Path) -> Judgements:
     """The judgements in a file, whose layout is recognised; a DataError names the row that is wrong."""
     lines = read_lines(path)
     if lines and lines[0].startswith("{"):
-        try:
-            pairs = [(of, str(one)) for of, those in json.loads("\n".join(lines)).items() for one in those]
-        except (ValueError, TypeError) as problem:
-            raise DataError(f"{path}: got {problem} but expected ids, each with a list of ids") from problem
-        scale, rows = ECCV, {number: [*pair, "1"] for number, pair in enumerate(pairs)}
+        found = read_content(path)
+        ids = found.items() if isinstance(found, dict) else ()
+        pairs = [(of, one) for of, those in ids if isinstance(those, list) for one in those]
+        scale, rows = ECCV, {number: [of, str(one), "1"] for number, (of, one) in enumerate(pairs)}
     elif lines and "agg_score" in lines[0]:
         header, _, found = delimited_rows("\n".join(lines))
-        for name in (wanted := ("image", "caption", "agg_score")):
-            if name not in header:
-                raise DataError(f"{path}: got columns {', '.join(header)} but expected {', '.join(wanted)}")
         whole = {number: dict(zip(header, row, strict=False)) if isinstance(row, list) else {} for number, row in found}
+        wanted = ("image", "caption", "agg_score")
         scale, rows = CXC, {number: [row[name] for name in wanted if name in row] for number, row in whole.items()}
     else:
         rows = {number: line.split("\t") for number, line in enumerate(lines) if line}
@@ -94,6 +90,6 @@ def read_judgements(path: Path) -> Judgements:
         scores[image, key.rpartition(":")[2]] = score
     if not scores:
         raise DataError(
-            f"{path}: got no row but expected judgements of Flickr8k, Crisscrossed Captions or ECCV Caption"
+            f"{path}: got no pair but expected judgements of Flickr8k, Crisscrossed Captions or ECCV Caption"
         )
     return Judgements(path, scale, scores)

@@ -148,6 +148,20 @@ def test_features_of_one_split_are_data_again_and_no_others_are_written_over(
     assert "features.json: got list but expected an object" in call(*words, tmp_path / "own", fails=True)
 
 
+def test_features_keep_what_images_and_captions_are_called(captions: Path, network: Path, tmp_path: Path) -> None:
+    images = [{"id": k, "file_name": f"{k}.png"} for k in range(COUNT)]
+    said = [{"id": 40 + k, "image_id": k, "caption": f"a dog {k}"} for k in range(COUNT)]
+    path = captions.parent / "captions_val.json"
+    path.write_text(json.dumps({"images": images, "annotations": said}))
+    call("features", path, "--model", f"hf:{network}", "-o", tmp_path / "own")
+    found = load_splits(tmp_path / "own")["all"]()
+    assert found.keys == tuple(str(40 + k) for k in range(COUNT))
+    assert found.names == tuple(f"{k}.png" for k in range(COUNT))
+    (tmp_path / "own" / "all_keys.txt").write_text("40\n")
+    with pytest.raises(DataError, match=r"all_keys.txt: got 1 names but expected 7, one a caption"):
+        load_splits(tmp_path / "own")["all"]()
+
+
 def test_a_source_in_which_is_nothing_is_refused(captions: Path, tmp_path: Path) -> None:
     said = call("data", captions.parent, fails=True)
     assert "got a folder with 0.png, 1.png, 2.png but expected" in said

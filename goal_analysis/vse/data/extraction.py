@@ -32,8 +32,8 @@ def extract_features(
     batch: int = 64,
     report: Callable[[str, int, int], None] = lambda split, done, images: None,
 ) -> None:
-    """Write ``{split}_ims.npy``, ``_caps.txt`` and ``_ids.txt`` of every split, and the record, to a folder. What was
-    begun there is gone on with; another record, or images that are no pictures, are a DataError.
+    """Write ``{split}_ims.npy``, and ``_caps.txt``, ``_ids.txt`` and ``_keys.txt`` of every split, and the record, to a
+    folder. What was begun there is gone on with; another record, or images that are no pictures, are a DataError.
     """
     whole = json_value({**record, "data": {name: split.fingerprint() for name, split in splits.items()}})
     path = folder / RECORD
@@ -60,8 +60,9 @@ def extract_features(
             alike = np.unique(np.bincount(split.image_of)).tolist() in ([1], [5])
             names = split.names or tuple(str(row) for row in range(count))
             ids = names if alike else [names[row] for row in split.image_of.tolist()]
-            for kind, lines in (("caps", split.captions), ("ids", ids)):
-                write_whole(folder / f"{name}_{kind}.txt", "\n".join(lines) + "\n")
+            for kind, lines in (("caps", split.captions), ("ids", ids), ("keys", split.keys)):
+                if lines:
+                    write_whole(folder / f"{name}_{kind}.txt", "\n".join(lines) + "\n")
             if begun.exists():
                 name_for_good(begun, final)
 

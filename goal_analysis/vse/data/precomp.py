@@ -1,5 +1,6 @@
 """Features computed beforehand in the layout of VSE++ (Faghri et al., 2018, https://arxiv.org/abs/1707.05612) and SCAN
-(Lee et al., 2018, https://arxiv.org/abs/1803.08024): ``{folder}/{split}_{ims.npy,caps.txt,ids.txt}``, the ids optional.
+(Lee et al., 2018, https://arxiv.org/abs/1803.08024): ``{folder}/{split}_{ims.npy,caps.txt,ids.txt,keys.txt}``, the last
+two, of images and of captions, optional.
 """
 
 import itertools
@@ -148,7 +149,11 @@ def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit =
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
     where = [f"{text}: row {row}" for row in range(count)]
     first = np.searchsorted(image_of, image_of)
-    keys = [f"{names[image]}#{k - first[k]}" for k, image in enumerate(image_of.tolist())]
+    keyed = folder / f"{name}_keys.txt"
+    keys = read_lines(keyed) if keyed.exists() else []
+    if len(keys) not in (0, count):
+        raise DataError(f"{keyed}: got {len(keys)} names but expected {count}, one a caption")
+    keys = keys or [f"{names[image]}#{k - first[k]}" for k, image in enumerate(image_of.tolist())]
     chosen = images if len(rows) == len(images) else ChosenImages(images, rows)
     return make_split(name, chosen, captions, image_of, names, keys, LAYOUT, where, faults, skip_bad, longest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +42,13 @@ def features(
     from goal_analysis.vse.data.extraction import extract_features
     from goal_analysis.vse.models.encoders.networks import open_network
 
-    sides = (regions or "1x1").lower().split("x")
-    if len(sides) != 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", regions or "1x1", re.ASCII | re.IGNORECASE)
+    if sides is None:
         refuse(f"--regions: got {regions!r} but expected rows and columns, such as 3x3")
     splits = {name: get() for name, get in load_splits(data, **data_options(data, assignments, skip_bad)).items()}
     network = open_network(model, weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     record = {"model": model, "weights": str(weights or "published"), "regions": regions, **network.record}
-    grid = (int(sides[0]), int(sides[1])) if regions else None
+    grid = (int(sides[1]), int(sides[2])) if regions else None
     with interruptible(output), Progress(console=Console(stderr=True)) as bar:
         tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from goal_analysis.cli import app
 from goal_analysis.vse.data import load, load_splits
 from goal_analysis.vse.data.extraction import RECORD, extract_features
-from goal_analysis.vse.data.split import DataError
+from goal_analysis.vse.data.split import DataError, DataWarning
 from goal_analysis.vse.models.encoders.networks import open_network
 
 COUNT = 7
@@ -146,6 +146,22 @@ def test_features_of_one_split_are_data_again_and_no_others_are_written_over(
     assert (tmp_path / "own" / "all_caps.txt").read_bytes() == before
     (tmp_path / "own" / RECORD).write_text("[1]")
     assert "features.json: got list but expected an object" in call(*words, tmp_path / "own", fails=True)
+
+
+def test_features_are_of_whole_pictures_whichever_are_chosen(captions: Path, network: Path, tmp_path: Path) -> None:
+    for path in captions.parent.glob("?.png"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "0.png").write_text("no picture")
+    rows = "".join(f"{k}.png,a dog {k},train\n" for k in range(COUNT))
+    (tmp_path / "c.csv").write_text(f"image,caption,split\n{rows}")
+    words = ("features", tmp_path / "c.csv", "--model", f"hf:{network}", "--skip-bad", "--set", "size=8", "-o")
+    for place, *more in (("own",), ("folds", "--set", "fold=0")):
+        with pytest.warns(DataWarning, match="left out 1 of 7 images"):
+            call(*words, tmp_path / place, *more)
+    whole, folds = (load_splits(tmp_path / place)["train"]() for place in ("own", "folds"))
+    places = [whole.names.index(name) for name in folds.names]
+    assert 0 < len(places) < len(whole.names)
+    assert torch.equal(folds.images.batch(np.arange(len(places))), whole.images.batch(np.array(places)))
 
 
 def test_features_keep_what_images_and_captions_are_called(captions: Path, network: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from goal_analysis.declarations import read_file
 from goal_analysis.files import json_value, name_for_good, names_file, write_json, write_through, write_whole
 from goal_analysis.vse.data.pictures import StoredImages
 from goal_analysis.vse.data.precomp import open_features
-from goal_analysis.vse.data.split import DataError, Images, Split, pieces
+from goal_analysis.vse.data.split import ChosenImages, DataError, Images, Split, pieces
 from goal_analysis.vse.models.encoders.networks import Network, Regions
 
 RECORD = "features.json"
@@ -86,8 +86,9 @@ def _append(path: Path, features: Float32[Tensor, "batch ..."], first: int, coun
 
 def _picture(images: Images, row: int) -> Image.Image:
     """A picture as large as it is, where images are files or columns."""
-    inner, place = getattr(images, "images", images), int(getattr(images, "rows", {row: row})[row])
-    if isinstance(inner, StoredImages):
-        return inner.open(place)
+    while isinstance(images, ChosenImages):
+        images, row = images.images, int(images.rows[row])
+    if isinstance(images, StoredImages):
+        return images.open(row)
     pixels = images.batch(np.array([row]))[0].clamp(0, 1).mul(255).round().byte()
     return Image.fromarray(pixels.permute(1, 2, 0).numpy())

@@ -105,8 +105,7 @@ def caption_splits(
             continue
         of = beside(path, file)
         content = read_content(of, most_rows) if isinstance(source, str | Path) else source
-        several = isinstance(content, Mapping) and content and all(map(is_dataset, content.values()))
-        parts = content if several else {"": content}
+        parts = content if isinstance(content, Mapping) and any(map(is_dataset, content.values())) else {"": content}
         for own, part in parts.items():
             known = name or ("" if "split" in getattr(part, "features", ()) else SPLITS.get(str(own), str(own)))
             title, found = _read(f"{of}: {own}" if own else str(of), of, known, part, columns, images, skip_bad)
@@ -212,8 +211,7 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
         places = {}
         for folder in folders:
             there = () if exact else folder.glob("*")
-            known = {path.name: path.name for path in there if path.suffix.lower() in kinds}
-            known = by_names(known)
+            known = by_names({path.name: path.name for path in there if path.suffix.lower() in kinds})
             names = ((one.image, name) for one in entries for name in (one.number, *names_of(one.image)[:0:-1]))
             files = {image: known[name] for image, name in names if name in known}
             if any(one.image in files or (exact and isfile(folder / one.image.replace("\\", "/"))) for one in some):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from goal_analysis.vse.data import load, load_split, load_splits
 from goal_analysis.vse.data.split import DataError, DataWarning, Split
+from goal_analysis.vse.retrieval.judgements import read_judgements
 
 NAMES = [f"{k}.jpg" for k in range(4)]
 TABLE = "image,caption\n" + "".join(f'{name},"a dog, {name[0]}"\n' for name in NAMES)
@@ -165,6 +166,24 @@ def test_a_list_with_a_name_of_two_images_is_refused(tmp_path: Path) -> None:
     for listed in ("b/0.jpg", "1.jpg"):
         (tmp_path / "dev.txt").write_text(f"{listed}\n")
         assert load(tmp_path / "c.csv", size=8, split={"dev": "dev.txt"}).dev.names[0].endswith(listed)
+
+
+def test_judgements_find_captions_by_their_place_in_karpathys_file_and_beside_arrays(folder: Path) -> None:
+    (folder / "expert.txt").write_text("0.jpg\t1.jpg#1\t4\t4\t4\n")
+    sentences = [{"raw": "a dog", "sentid": 70}, {"raw": "a cat", "sentid": 71}]
+    images = [{"filename": name, "sentences": sentences} for name in NAMES]
+    flickr = read(folder / "flickr.json", json.dumps({"images": images}))
+    coco = read(folder / "coco.json", json.dumps({"images": [image | {"cocoid": 3} for image in images]}))
+    (folder / "arrays").mkdir()
+    for name in NAMES:
+        np.save(folder / "arrays" / f"{name[0]}.npy", np.ones(2))
+    arrays = read(folder / "flickr.json", json.dumps({"images": images}), images="arrays")
+    for split, named in ((flickr, "0.jpg"), (arrays, "0.npy")):
+        ((image, key),) = read_judgements(folder / "expert.txt").applied(split)[0].judged
+        assert image == named
+        assert split.keys.index(key) == 3
+    with pytest.raises(DataError, match=r"got pairs such as 0.jpg and 1.jpg#1 but expected .* are called 0.jpg and 70"):
+        read_judgements(folder / "expert.txt").applied(coco)
 
 
 # --- tables of Arrow ------------------------------------------------------------------------------

@@ -189,7 +189,8 @@ def _of_karpathy(entry: Any, columns: Columns) -> Entry:
     for sentence in sentences:
         if not isinstance(sentence, dict) or not isinstance(sentence.get("raw"), str):
             raise BadRow(f'sentences: got {sentence!r} but expected objects with the caption in "raw"')
-    captions = [(str(sentence.get("sentid", "")), sentence["raw"]) for sentence in sentences]
+    named = "cocoid" in entry  # only COCO's captions go by these numbers elsewhere
+    captions = [(str(sentence.get("sentid", "")) if named else "", sentence["raw"]) for sentence in sentences]
     number = entry.get("cocoid", entry.get("imgid", ""))
     split = None if entry.get("split") is None else str(entry["split"])
     return Entry(f"{place}/{name}" if place and name else name, captions, split, str(number))

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from goal_analysis.vse.data.layouts import SHOWN, delimited_rows, read_content
-from goal_analysis.vse.data.pictures import by_names
+from goal_analysis.vse.data.pictures import by_names, names_of
 from goal_analysis.vse.data.split import DataError, Split, read_lines
 
 
@@ -45,10 +45,18 @@ class Judgements:
             expected = f"a number from {self.scale.low:g} to {self.scale.high:g}, {self.scale.title}"
             raise DataError(f"{self.source}: judged: got {least:g} but expected {expected}")
         images = by_names(dict(zip(split.names, split.names, strict=True)))
-        keys = set(split.keys)
+
+        def known(name: str) -> str:
+            return next((images[one] for one in names_of(name) if one in images), "")
+
+        def whole(key: str) -> str:
+            name, mark, number = key.rpartition("#")
+            return (known(name) or name) + mark + number
+
+        keys = {whole(key): key for key in split.keys}
         turned = {(key, i): score for (i, key), score in self.scores.items()} if self.scale is ECCV else {}
-        ways = [[(images.get(i), k, n) for (i, k), n in way.items() if k in keys] for way in (self.scores, turned)]
-        there = max(({(i, k): n for i, k, n in way if i} for way in ways), key=len)
+        ways = [[(known(i), keys.get(whole(k)), n) for (i, k), n in way.items()] for way in (self.scores, turned)]
+        there = max(({(i, k): n for i, k, n in way if i and k} for way in ways), key=len)
         if not there:
             image, key = next(iter(self.scores))
             shown = f"{', '.join(split.names[:1]) or 'nothing'} and {', '.join(split.keys[:1]) or 'nothing'}"

@@ -178,6 +178,13 @@ def test_the_pairs_of_eccv_caption_are_right_by_images_and_by_captions(tmp_path:
     assert "3 of 3 judged pairs are right too: the judgement of ECCV Caption" in words
 
 
+def test_the_right_pairs_of_several_files_all_count(tmp_path: Path, split: Split) -> None:
+    for k, row in enumerate(("0.jpg\t1.jpg#1\t4\t4\t4\n", "0.jpg\t2.jpg#0\t0.667\t2\t1\n")):
+        (tmp_path / f"{k}.txt").write_text(row)
+        split = read_judgements(tmp_path / f"{k}.txt").applied(replace(split, names=("0.jpg", "1.jpg", "2.jpg")))[0]
+    assert split.answers.right(slice(0, 1))[0].tolist() == [True, True, False, True, True, False]
+
+
 def test_a_name_of_two_images_is_judged_for_neither(tmp_path: Path, split: Split) -> None:
     (tmp_path / "judged.txt").write_text("0.jpg\t1.jpg#1\t4\t4\t4\n2.jpg\t1.jpg#1\t4\t4\t4\n")
     of_two = replace(split, names=("a/0.jpg", "b/0.jpg", "b/2.jpg"))

@@ -64,7 +64,7 @@ class Judgements:
             raise DataError(f"{given} but expected some of {split.name}, whose images and captions are called {shown}")
         right = tuple(pair for pair, score in there.items() if score >= least)
         said = f"{len(right)} of {len(there)} judged pairs are right too: {self.scale.title} is {least:g} or more."
-        return replace(split, judged=right), said
+        return replace(split, judged=(*split.judged, *right)), said
 
 
 def read_judgements(path: Path) -> Judgements:

@@ -144,6 +144,16 @@ def test_paths_of_another_machine_are_found_by_their_names(folder: Path, place: 
     assert reds(read(folder / "c.csv", f"image,caption\n{rows}")) == [0, 1, 2, 3]
 
 
+def test_paths_from_the_root_on_are_those_of_the_folder_or_else_names(folder: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (folder / place).mkdir()
+        Image.new("RGB", (8, 8), (60 if place == "b" else 120, 0, 0)).save(folder / place / "0.png")
+    within = read(folder / "c.csv", f"image,caption\n{folder}/a/0.png,a\n{folder}/b/0.png,b\n")
+    assert (within.names, reds(within)) == (("a/0.png", "b/0.png"), [2, 1])
+    by_name = read(folder / "c.csv", f"image,caption\n{folder}/a/0.png,a\n", images="b")
+    assert (by_name.names, reds(by_name)) == (("0.png",), [1])
+
+
 def test_folders_of_which_any_could_be_meant_are_refused(folder: Path) -> None:
     (folder / "Small").mkdir()
     for name in NAMES:

@@ -3,9 +3,9 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -214,7 +214,7 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
             known = by_names({path.name: path.name for path in there if path.suffix.lower() in kinds})
             names = ((one.image, name) for one in entries for name in (one.number, *names_of(one.image)[:0:-1]))
             files = {image: known[name] for image, name in names if name in known}
-            if any(one.image in files or (exact and isfile(folder / one.image.replace("\\", "/"))) for one in some):
+            if any(one.image in files or (exact and _is_there(folder, one.image)) for one in some):
                 places[folder.resolve()] = folder, files
         if len(places) > 1:
             given = " and ".join(str(folder) for folder, _ in [*places.values()][:2])
@@ -222,6 +222,12 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
         for place in places.values():
             return place
     return home, {}
+
+
+def _is_there(folder: Path, image: str) -> bool:
+    with suppress(BadRow):
+        return os.path.isfile(folder / path_inside(folder, image))
+    return False
 
 
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:

@@ -46,17 +46,14 @@ class Judgements:
             raise DataError(f"{self.source}: judged: got {least:g} but expected {expected}")
         images = by_names(dict(zip(split.names, split.names, strict=True)))
 
-        def known(name: str) -> str:
-            return next((images[one] for one in names_of(name) if one in images), "")
+        def called(name: str) -> str:
+            of, mark, number = name.partition("#")
+            return next((images[one] for one in names_of(of) if one in images), of) + mark + number
 
-        def whole(key: str) -> str:
-            name, mark, number = key.rpartition("#")
-            return (known(name) or name) + mark + number
-
-        keys = {whole(key): key for key in split.keys}
+        keys, names = {called(key): key for key in split.keys}, set(split.names)
         turned = {(key, i): score for (i, key), score in self.scores.items()} if self.scale is ECCV else {}
-        ways = [[(known(i), keys.get(whole(k)), n) for (i, k), n in way.items()] for way in (self.scores, turned)]
-        there = max(({(i, k): n for i, k, n in way if i and k} for way in ways), key=len)
+        ways = [[(called(i), keys.get(called(k)), n) for (i, k), n in way.items()] for way in (self.scores, turned)]
+        there = max(({(i, k): n for i, k, n in way if i in names and k} for way in ways), key=len)
         if not there:
             image, key = next(iter(self.scores))
             shown = f"{', '.join(split.names[:1]) or 'nothing'} and {', '.join(split.keys[:1]) or 'nothing'}"

@@ -212,7 +212,8 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
         for folder in folders:
             there = () if exact else folder.glob("*")
             known = by_names({path.name: path.name for path in there if path.suffix.lower() in kinds})
-            names = ((one.image, name) for one in entries for name in (one.number, *names_of(one.image)[:0:-1]))
+            said = entries if known else ()
+            names = ((one.image, name) for one in said for name in (one.number, *names_of(one.image)[:0:-1]))
             files = {image: known[name] for image, name in names if name in known}
             if any(one.image in files or (exact and _is_there(folder, one.image)) for one in some):
                 places[folder.resolve()] = folder, files

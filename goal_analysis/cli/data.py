@@ -22,9 +22,6 @@ DataSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="An option of the data, such as split.dev=0.1; repeatable."),
 ]
-
-
-LENGTHS = "{least} to {most}, median {median:g}"
 MEASURES = ("images", "captions", "captions_an_image", "words", "characters", "equal_captions")
 
 
@@ -102,7 +99,7 @@ def _shown(record: dict[str, Any], measure: str) -> Any:
     if measure == "captions_an_image":
         each = [f"{count} of {images}" for count, images in value.items()]
         return ", ".join(each) if len(each) > 1 else f"{next(iter(value))} each"
-    return LENGTHS.format(**value) if isinstance(value, dict) else value
+    return "{least} to {most}, median {median:g}".format(**value) if isinstance(value, dict) else value
 
 
 def _record(split: Split) -> dict[str, Any]:

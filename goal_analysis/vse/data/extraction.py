@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def extract_features(
     with ThreadPoolExecutor() as pool:
         for name, split in splits.items():
             count, begun, final = len(split.images), folder / f".{name}_ims.npy", folder / f"{name}_ims.npy"
-            first = count if final.is_file() else max(0, (_done(begun) // batch - 1) * batch)  # the last may be zeros
+            done = 0
+            with suppress(DataError):  # nothing is begun
+                done = len(open_features(begun)[0])
+            first = count if final.is_file() else max(0, (done // batch - 1) * batch)  # the last batch may be zeros
             for rows in pieces(np.arange(first, count), batch):
                 prepared = pool.map(network.prepare, pool.map(partial(_picture, split.images), rows.tolist()))
                 _append(begun, network.features(list(prepared), regions), int(rows[0]), count)
@@ -65,13 +69,6 @@ def extract_features(
                     write_whole(folder / f"{name}_{kind}.txt", "\n".join(lines) + "\n")
             if begun.exists():
                 name_for_good(begun, final)
-
-
-def _done(begun: Path) -> int:
-    try:
-        return len(open_features(begun)[0])
-    except DataError:
-        return 0
 
 
 def _append(path: Path, features: Float32[Tensor, "batch ..."], first: int, count: int) -> None:

@@ -218,7 +218,7 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
             if any(one.image in files or (exact and _is_there(folder, one.image)) for one in some):
                 places[folder.resolve()] = folder, files
         if len(places) > 1:
-            given = " and ".join(str(folder) for folder, _ in [*places.values()][:2])
+            given = " and ".join(map(str, [*places][:2]))
             raise DataError(f"images: got {given}, which both have some, but expected one folder to be set")
         for place in places.values():
             return place

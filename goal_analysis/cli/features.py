@@ -51,10 +51,8 @@ def features(
     grid = (int(sides[1]), int(sides[2])) if regions else None
     with interruptible(output), Progress(console=Console(stderr=True)) as bar:
         tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
-
-        def report(name: str, done: int, images: int) -> None:
-            bar.update(tasks[name], completed=done)
-
-        extract_features(splits, network, output, record, grid, batch, report)
+        extract_features(
+            splits, network, output, record, grid, batch, lambda name, done, _: bar.update(tasks[name], completed=done)
+        )
     said = ", ".join(f"{len(split.images)} images of {name}" for name, split in splits.items())
     typer.echo(f"{said}: features by {model}; written to {output}/")

@@ -174,7 +174,7 @@ def test_features_keep_what_images_and_captions_are_called(captions: Path, netwo
     assert found.keys == tuple(str(40 + k) for k in range(COUNT))
     assert found.names == tuple(f"{k}.png" for k in range(COUNT))
     (tmp_path / "own" / "all_keys.txt").write_text("40\n")
-    with pytest.raises(DataError, match=r"all_keys.txt: got 1 names but expected 7, one a caption"):
+    with pytest.raises(DataError, match=r"all_keys.txt: got 1 numbers but expected 7, one a caption"):
         load_splits(tmp_path / "own")["all"]()
 
 

@@ -126,19 +126,19 @@ def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit =
     images, promised = open_features(path)
     captions = read_lines(text)
     count = len(captions)
-    ids = _ids(numbered, promised, count) if numbered.exists() else None
+    ids, keys = _names(numbered, "an image", promised, count), _names(folder / f"{name}_keys.txt", "a caption", count)
     faults = _image_faults(images, promised, skip_bad)
     rows, image_of = np.arange(promised), np.arange(count) // max(1, count // promised)
     runs = [k > 0 and ids[k] != ids[k - 1] for k in range(len(ids))] if ids and len(ids) == count != promised else []
     if sum(runs) + 1 == promised and runs:  # any number of captions an image, whose number stands beside each
         image_of = np.cumsum(runs)
-        ids = [ids[k] for k in np.searchsorted(image_of, rows)] if ids else ids
+        ids = [ids[k] for k in np.searchsorted(image_of, rows)]
     elif count not in (promised, FIVE * promised):
         expected = f"{promised} or {FIVE * promised}, for {promised} images in {path.name}"
         raise DataError(
             f"{text}: got {count} captions but expected {expected}, or a number for each in {numbered.name}"
         )
-    names = list(map(str, rows)) if ids is None or len(ids) != promised else ids
+    names = ids if len(ids) == promised else list(map(str, rows))
     seen: dict[str, int] = {}
     for row, number in enumerate(names if count != promised else ()):
         if seen.setdefault(number, row) != row:
@@ -149,10 +149,6 @@ def load_split(folder: Path, name: str, skip_bad: bool = False, longest: Limit =
         faults = {row // FIVE: fault for row, fault in sorted(faults.items(), reverse=True)}
     where = [f"{text}: row {row}" for row in range(count)]
     first = np.searchsorted(image_of, image_of)
-    keyed = folder / f"{name}_keys.txt"
-    keys = read_lines(keyed) if keyed.exists() else []
-    if len(keys) not in (0, count):
-        raise DataError(f"{keyed}: got {len(keys)} names but expected {count}, one a caption")
     keys = keys or [f"{names[image]}#{k - first[k]}" for k, image in enumerate(image_of.tolist())]
     chosen = images if len(rows) == len(images) else ChosenImages(images, rows)
     return make_split(name, chosen, captions, image_of, names, keys, LAYOUT, where, faults, skip_bad, longest)
@@ -166,17 +162,18 @@ def _image_faults(images: ArrayImages, promised: int, skip_bad: bool) -> dict[in
     return {row: BadRow(f"{images.source}: row {row}: {what}") for row, what in wrong.items()}
 
 
-def _ids(path: Path, images: int, captions: int) -> list[str]:
-    ids = read_lines(path)
-    for row, number in enumerate(ids):
+def _names(path: Path, each: str, *counts: int) -> list[str]:
+    """What images or captions are called, where there is a file that says it."""
+    names = read_lines(path) if path.exists() else []
+    for row, number in enumerate(names):
         if not number or not is_text(number):
             raise DataError(f"{path}: row {row}: got {number[:40]!r} but expected a number")
-    if len(ids) not in (images, captions):
-        raise DataError(f"{path}: got {len(ids)} numbers but expected {images}, one an image")
-    return ids
+    if path.exists() and len(names) not in counts:
+        raise DataError(f"{path}: got {len(names)} numbers but expected {counts[0]}, one {each}")
+    return names
 
 
-def _stand_five_times(images: ArrayImages, promised: int, ids: list[str] | None, faults: dict[int, BadRow]) -> bool:
+def _stand_five_times(images: ArrayImages, promised: int, ids: list[str], faults: dict[int, BadRow]) -> bool:
     """Whether rows come in fives of one image, by their numbers or, in some faultless fives, by their content."""
     faulty = {row // FIVE for row in faults}
     fives = np.array([k for k in spread(promised // FIVE, COMPARED).tolist() if k not in faulty], dtype=np.int64)
@@ -185,7 +182,7 @@ def _stand_five_times(images: ArrayImages, promised: int, ids: list[str] | None,
     rows = (fives[:, None] * FIVE + np.arange(FIVE)).ravel()
     found = images.array[rows].reshape(len(fives), FIVE, -1)
     differ = (found != found[:, :1]).any((1, 2))
-    if ids is not None and ids == [ids[row - row % FIVE] for row in range(promised)]:
+    if ids and ids == [ids[row - row % FIVE] for row in range(promised)]:
         for five in fives[differ].tolist():
             given = f"{images.source}: row {five * FIVE}: got five rows with one number in ids.txt that differ"
             raise DataError(f"{given} but expected one image five times")

@@ -17,7 +17,7 @@ from goal_analysis.numeric.engine.dense import loss, weight_matrix
 from goal_analysis.numeric.engine.functions import Functions
 from goal_analysis.numeric.engine.geometry import alike
 from goal_analysis.numeric.engine.pairs import Rank
-from goal_analysis.numeric.engine.surrogate import Prescribed, differentiable_once, quick_surrogate, uncompiled
+from goal_analysis.numeric.engine.surrogate import differentiable_once, prescribed, quick_surrogate, uncompiled
 from goal_analysis.numeric.functions import functions_of, functions_with
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.rounding import safe_loss
@@ -167,7 +167,7 @@ class GradientObjective(nn.Module):
 
     def _surrogate(self, s: Tensor, matches: Matches, ranks: int) -> Tensor:
         w = self.weight_matrix(s, matches)
-        value = Prescribed.apply(s, None, w, None, (w * s.detach()).sum())
+        value = prescribed(s, None, w, None, (w * s.detach()).sum())
         return value if self.learned is None else value + self.learned.surrogate(s, matches, ranks)
 
     @uncompiled
@@ -280,7 +280,7 @@ class GradientObjective(nn.Module):
             found = Matches.of_pairs(len(images), images.device)
         else:
             found = self.match(image_ids, image_ids if text_ids is None else text_ids)
-        found = replace(found, carried=carried)
+        found = found if carried is None else replace(found, carried=carried)
         found.check_for(self.objective, found.positives, self.name)
         return found
 
@@ -334,25 +334,26 @@ class MovingScores(torch.autograd.Function):
 def check_shapes(images: Any, texts: Any, image_ids: Any, text_ids: Any) -> None:
     """Raise an error unless these fit together as `GradientObjective.forward` takes them."""
     for kind, e, ids in (("image", images, image_ids), ("text", texts, text_ids)):
-        for name, given in ((f"{kind}_embeddings", e), *([] if ids is None else [(f"{kind}_ids", ids)])):
-            expect_kind(name, given, Tensor, "a tensor")
+        expect_kind(f"{kind}_embeddings", e, Tensor, "a tensor")
         if e.ndim != 2 or not e.is_floating_point():
             got, expected = f"{e.dtype} of shape {tuple(e.shape)}", "floating-point numbers of shape (embeddings, dim)"
             raise ValueError(f"{kind}_embeddings: got a tensor of {got} but expected {expected}")
-        if ids is not None and (ids.shape != (len(e),) or ids.is_floating_point() or ids.is_complex()):
+        if ids is None:
+            continue
+        expect_kind(f"{kind}_ids", ids, Tensor, "a tensor")
+        if ids.shape != e.shape[:1] or ids.is_floating_point() or ids.is_complex():
             got, expected = f"{ids.dtype} of shape {tuple(ids.shape)}", f"whole numbers of shape ({len(e)},)"
             raise ValueError(f"{kind}_ids: got a tensor of {got} but expected {expected}, one an embedding")
-    if images.shape[1] != texts.shape[1]:
+    (rows, dim), (columns, other) = images.shape, texts.shape
+    if dim != other:
         raise ValueError(
             f"got image_embeddings of shape {tuple(images.shape)} and text_embeddings of shape "
             f"{tuple(texts.shape)} but expected one dim"
         )
-    if image_ids is None and (text_ids is not None or len(images) != len(texts)):
-        raise ValueError(
-            f"got {len(images)} images and {len(texts)} texts without image_ids but expected the ids, or as many"
-        )
-    if text_ids is None and len(texts) != len(images):
-        raise ValueError(f"got {len(texts)} texts for {len(images)} images without text_ids but expected the ids")
+    if image_ids is None and (text_ids is not None or rows != columns):
+        raise ValueError(f"got {rows} images and {columns} texts without image_ids but expected the ids, or as many")
+    if text_ids is None and rows != columns:
+        raise ValueError(f"got {columns} texts for {rows} images without text_ids but expected the ids")
 
 
 def lengths(embeddings: Tensor) -> Tensor:
@@ -381,7 +382,7 @@ def check_finite(name: str, x: Tensor, of_rows: Tensor | None = None) -> None:
 
 def are_unit(of_rows: Tensor) -> bool:
     """Whether these lengths are 1 within `UNIT`."""
-    if not len(of_rows):
+    if not of_rows.numel():
         return True
     low, high = torch.aminmax(of_rows)
     return float(low) >= 1 - UNIT and float(high) <= 1 + UNIT
@@ -429,7 +430,7 @@ class Learned(nn.Module):
             wanted = [leaves[h] for h in moved]
             gradients = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
             for x, g in zip(map(parameters.get, moved), gradients, strict=True):
-                result = result + Prescribed.apply(x, None, g / ranks, None, torch.zeros_like(g))
+                result = result + prescribed(x, None, g / ranks, None, torch.zeros_like(g))
         return result
 
 

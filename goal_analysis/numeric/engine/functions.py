@@ -55,7 +55,7 @@ class Relative:
     counts: str  # what the mean divides by: "all", "nonzero" or "positive" contributions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # what is known of one is kept by its identity
 class Term:
     """One summand of an objective.
 
@@ -76,7 +76,7 @@ class Term:
     whole: Callable[[Tensor], Tensor] | None = None  # made of the sum of an anchor's Φ; None for the sum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Functions:
     """An objective as the engine reads it.
 

@@ -26,7 +26,7 @@ DISTANCES = {"negative_squared_euclidean": False, "negative_euclidean": True}
 """The similarities that are distances, and whether the root is taken."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # one is made at each call, and a frozen one takes longer
 class Geometry:
     """The embeddings of a batch and what is measured between them."""
 

@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Side, Term
-from goal_analysis.numeric.engine.geometry import Geometry
 from goal_analysis.numeric.engine.pairs import Pairs, Rank, Tile, chunks
 from goal_analysis.numeric.engine.positives import (
     alone,
@@ -35,6 +35,7 @@ EXPONENTIAL = frozenset(("logsumexp", "soft_max"))
 LINEAR = frozenset(("mean", "sum"))
 
 
+@lru_cache(maxsize=1024)
 def kind_of(term: Term) -> str | None:
     """How the negatives of a term are looked at; None where there is no tiled way."""
     p, n = term.positives, term.negatives
@@ -57,11 +58,11 @@ def kind_of(term: Term) -> str | None:
     return "linear" if name in LINEAR else "each" if n.aggregator.enumerates else None
 
 
-def bounded(term: Term, geometry: Geometry) -> bool:
-    """Whether exponents are known to be small."""
+@lru_cache(maxsize=1024)
+def bounded(term: Term) -> bool:
+    """Whether exponents are known to be small between unit vectors."""
     side = term.negatives
-    small = kind_of(term) == "exponential" and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
-    return small and geometry.unit
+    return kind_of(term) == "exponential" and abs(side.aggregator.scale) * side.hints.bound * 1.05 <= SMALL
 
 
 @dataclass(eq=False)
@@ -89,7 +90,7 @@ class Look:
         return cls(term, kind, pairs, pairs.present(term, like), count, shared)
 
     def begin(self, like: Tensor) -> None:
-        """Have gathered nothing; where no exponential needs a shift, a first look at all scores needs no beginning."""
+        """Have gathered nothing."""
         self.total = like.new_zeros(self.gathering)
         if self.kind == "exponential" and not self.shared:
             self.shift = like.new_full((self.gathering,), torch.finfo(like.dtype).min)
@@ -142,14 +143,15 @@ class Look:
 
     def sides(self, tile: Tile | Pairs, part: slice | None = None) -> list[tuple[slice, int]]:
         """Where the anchors of a tile, or of some of its rows, stand in the vectors, and along which axis."""
-        rows, top = self.pairs.shape[0], tile.down.start
-        columns = slice(rows + tile.across.start, rows + tile.across.stop)
-        down = tile.down if part is None else slice(top + part.start, top + part.stop)
-        return [(down, 1)] if self.whole else [(down, 1), (columns, 0)]
+        rows, columns = self.pairs.shape
+        down, across = (slice(0, rows), slice(0, columns)) if isinstance(tile, Pairs) else (tile.down, tile.across)
+        down = down if part is None else slice(down.start + part.start, down.start + part.stop)
+        return [(down, 1)] if self.whole else [(down, 1), (slice(rows + across.start, rows + across.stop), 0)]
 
-    def parts(self, vector: Tensor, tile: Tile | Pairs, part: slice | None = None) -> list[Tensor]:
-        """What a vector has of them, as it is broadcast to the scores there."""
-        return [vector[where, None] if dim else vector[where] for where, dim in self.sides(tile, part)]
+    def of_both(self, vector: Tensor, sides: list[tuple[slice, int]]) -> Tensor:
+        """The sum of what a vector has of the anchors of either axis, as it is broadcast to the scores there."""
+        of_rows = vector[sides[0][0], None]
+        return of_rows if len(sides) == 1 else of_rows + vector[sides[1][0]]
 
     def first(self, tile: Tile | Pairs, s: Tensor, matrix: Tensor) -> None:
         """Add a tile's negatives to the aggregates; ``matrix`` has room for a number a score, and may be the scores."""
@@ -161,9 +163,6 @@ class Look:
                 chunk.exp_()
         if side.pool != "all":
             tile.mask(matrix, -torch.inf if shifts else 0.0)
-        if self.total is None:
-            self.total = matrix.sum(1) if self.whole else torch.cat((matrix.sum(1), matrix.sum(0)))
-            return
         for part, chunk in chunks(matrix):
             for where, dim in self.sides(tile, part):
                 if not shifts:
@@ -188,14 +187,16 @@ class Look:
         self.total = totals.sum(0)
 
     def settle(self, s: Tensor, share: Tensor | float) -> Tensor | None:
-        """From the aggregates and the positives' scores, shape ``(anchors, slots)``, to T and the anchors' weights.
+        """From the aggregates and the positives' scores to T and the anchors' weights.
 
-        It returns what W loses at the positives, or None where there is none, and where it is known late. Of one slot
-        alone the scores may have the shape ``(anchors,)``.
+        It returns what W loses at the positives, as `settled` does, or None where it is known late.
         """
         term, n, pairs = self.term, self.term.negatives, self.pairs
-        if s.ndim == 1 and not (self.kind != "each" and (term.positives is None or alone(term.positives))):
-            s = s[:, None]
+        if self.kind != "each" and (n is None or n.pool != "both ends"):
+            push, pull = self.settled(s, only(self.there, self.x_n), share)
+            self.weight = over(push, self.divisor)
+            return pull
+        s = s[:, None] if s.ndim == 1 else s
         x_p, factor, q, there = handed_over(term, s, pairs, self.there, share)
         if self.kind == "each":
             divisor = self.divisor
@@ -203,23 +204,27 @@ class Look:
             self.weight = over(only(there, torch.ones_like(x_p) * factor), divisor)
             self.x, self.mining, self.pulled = x_p, q, torch.zeros_like(x_p)
             return None
-        if n is not None and n.pool == "both ends":
-            logarithm, partners = self.logarithm, pairs.partners
-            ends = logarithm[: pairs.anchors, None], logarithm[partners]
-            x = torch.logaddexp(*ends) / n.aggregator.scale
-            there = both(there, x.isfinite() | x.isnan())
-            x = only(there, x)
-            push, pull = triplet_weights(term, x_p, x, factor, there)
-            here, beyond = (only(there, push * (end - x * n.aggregator.scale).exp()) for end in ends)
-            self.weight = torch.zeros_like(self.total)
-            self.weight[: pairs.anchors] = here.sum(1)
-            self.weight.index_add_(0, partners.flatten(), beyond.flatten())
-            self.weight /= self.divisor
-        else:
-            x_n = only(self.there, self.x_n)
-            push, pull = triplet_weights(term, x_p, x_n if s.ndim == 1 else x_n[:, None], factor, there)
-            self.weight = over(push if s.ndim == 1 else push.sum(1), self.divisor)
+        logarithm, partners = self.logarithm, pairs.partners
+        ends = logarithm[: pairs.anchors, None], logarithm[partners]
+        x = torch.logaddexp(*ends) / n.aggregator.scale
+        there = both(there, x.isfinite() | x.isnan())
+        x = only(there, x)
+        push, pull = triplet_weights(term, x_p, x, factor, there)
+        here, beyond = (only(there, push * (end - x * n.aggregator.scale).exp()) for end in ends)
+        self.weight = torch.zeros_like(self.total)
+        self.weight[: pairs.anchors] = here.sum(1)
+        self.weight.index_add_(0, partners.flatten(), beyond.flatten())
+        self.weight /= self.divisor
         return None if term.positives is None else lost(term.positives, s, pull, q)
+
+    def settled(self, s: Tensor, x_n: Tensor, share: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        """T⁻ times what it counts for, of every anchor, and what W loses at positives of the scores s, if there are."""
+        positives = self.term.positives
+        if s.ndim == 1 and positives is not None and not alone(positives):
+            s = s[:, None]
+        x_p, factor, q, there = handed_over(self.term, s, self.pairs, self.there, share)
+        push, pull = triplet_weights(self.term, x_p, x_n if s.ndim == 1 else x_n[:, None], factor, there)
+        return push if s.ndim == 1 else push.sum(1), None if positives is None else lost(positives, s, pull, q)
 
     def of_largest(self) -> tuple[Tensor, Tensor]:
         """The most similar negative of every anchor, and its weight."""
@@ -244,19 +249,19 @@ class Look:
         constant = side.hints.constant
         weight = self.weight if constant in (None, 1) else self.weight * constant
         for part, chunk, scores in chunks(matrix, s):
-            sides, weights = self.sides(tile, part), self.parts(weight, tile, part)
+            sides = self.sides(tile, part)
             if self.kind == "linear":
-                chunk.copy_((weights[0] if len(weights) == 1 else weights[0] + weights[1]).expand(chunk.shape))
+                chunk.copy_(self.of_both(weight, sides).expand(chunk.shape))
             elif self.keeps:
                 if not kept:
                     inner(side, scores, side.aggregator.scale, chunk)
                     (chunk if self.shared else chunk.sub_(self.shift[sides[0][0], None])).exp_()
-                chunk.mul_(weights[0] if len(weights) == 1 else weights[0] + weights[1])
+                chunk.mul_(self.of_both(weight, sides))
             else:
                 values, parts = side.inner(scores), []
-                for (where, dim), of in zip(sides, weights, strict=True):
+                for where, dim in sides:
                     shifted = torch.add(-self.shift[where].unsqueeze(dim), values, alpha=side.aggregator.scale)
-                    parts.append(shifted.exp_().mul_(of))
+                    parts.append(shifted.exp_().mul_(weight[where].unsqueeze(dim)))
                 chunk.copy_(parts[0]) if len(parts) == 1 else torch.add(*parts, out=chunk)
             if constant is None:
                 chunk.mul_(side.weight(scores))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from goal_analysis.numeric.engine.functions import Functions, Term
 
@@ -34,15 +33,14 @@ GPU_TILE = (16384, 8192)
 """The same on a GPU, where a tile costs dozens of launches: half a gibibyte in float32."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # one is made at each call, and a frozen one takes longer
 class Pairs:
     """Which pairs match; all others are negatives. The rows are anchors, and behind them perhaps the columns."""
 
     shape: tuple[int, int]  # rows and columns
     anchors: int  # how many there are
-    at: Tensor | None = None  # what a row or a column matches, shape ``(anchors, slots)``; None where i matches i
-    members: Tensor | None = None  # which slots hold one; None where all do
-    counts: Tensor | None = None  # how many positives every anchor has; None where each has one
+    matched: tuple[Tensor, ...] = ()  # what rows and columns match, shape ``(…, slots)``; empty where i matches i
+    members: Tensor | None = None  # which slots of all anchors hold one, others repeat one; None where all do
     complete: bool = True  # whether every anchor has a positive and a negative
     device: torch.device | str | None = None
 
@@ -63,30 +61,39 @@ class Pairs:
         anchors = shape[0] + shape[1] * functions.columns
         if row_ids is None:
             return cls(shape, anchors, complete=shape[0] > 1, device=device)
-        found = [_matching(row_ids, row_ids if column_ids is None else column_ids)]
-        if column_ids is None and found[0][2:] == (1, 1):
+        runs = [_runs(row_ids, row_ids if column_ids is None else column_ids)]
+        if column_ids is None and runs[0][3:] == (1, 1):
             return cls(shape, anchors, complete=shape[0] > 1, device=device)
-        if functions.columns:
-            found.append(found[0] if column_ids is None else _matching(column_ids, row_ids))
-        slots = max(at.shape[1] for at, *_ in found)
-        at = torch.cat([at if at.shape[1] == slots else pad(at, (0, slots - at.shape[1])) for at, *_ in found])
-        counts = torch.cat([counts for _, counts, *_ in found])
-        filled = all(least == most == slots for *_, least, most in found)
-        members = None if filled else torch.arange(slots, device=at.device) < counts[:, None]
-        complete = all(least > 0 and most < n for (*_, least, most), n in zip(found, reversed(shape), strict=False))
-        return cls(shape, anchors, at, members, counts, complete, device)
+        if functions.columns and column_ids is not None:
+            runs.append(_runs(column_ids, row_ids))
+        slots = torch.arange(max(1, *(most for *_, most in runs)), device=device)
+        found = [_slots(slots, *run) for run in runs]
+        if functions.columns and column_ids is None:
+            found *= 2  # a batch whose pairs are the same from either side
+        matched, members = zip(*found, strict=True)
+        filled = all(least == len(slots) for *_, least, _ in runs)
+        complete = all(least > 0 and most < n for (*_, least, most), n in zip(runs, reversed(shape), strict=False))
+        return cls(shape, anchors, matched, None if filled else torch.cat(members), complete, device)
+
+    @cached_property
+    def at(self) -> Tensor | None:
+        """What every anchor matches, shape ``(anchors, slots)``; None where i matches i."""
+        return torch.cat(self.matched) if self.matched else None
+
+    @cached_property
+    def counts(self) -> Tensor | None:
+        """How many positives every anchor has; None where each has one."""
+        return None if self.several is None else self.several.sum(1)
 
     @property
     def several(self) -> Tensor | None:
         """Which slots hold a positive; None where every anchor has one positive."""
-        if self.at is None:
-            return None
-        return torch.ones_like(self.at, dtype=torch.bool) if self.members is None else self.members
+        return self.members if self.members is not None or self.at is None else torch.ones_like(self.at).bool()
 
     @property
     def slots(self) -> tuple[int, int]:
         """The shape of what every anchor's positives have."""
-        return self.anchors, 1 if self.at is None else self.at.shape[1]
+        return self.anchors, self.matched[0].shape[1] if self.matched else 1
 
     def filled(self, s: Tensor, middle: float) -> Tensor:
         """The scores of the positives, and the middle of the range in slots that hold none."""
@@ -116,10 +123,8 @@ class Pairs:
         if bottom - top == self.shape[0]:
             return self
         at = torch.arange(self.anchors, device=self.device)[:, None] if self.at is None else self.at
-        members, counts = (None if e is None else e[top:bottom] for e in (self.members, self.counts))
-        return Pairs(
-            (bottom - top, self.shape[1]), bottom - top, at[top:bottom], members, counts, self.complete, self.device
-        )
+        members, shape = None if self.members is None else self.members[top:bottom], (bottom - top, self.shape[1])
+        return Pairs(shape, bottom - top, (at[top:bottom],), members, self.complete, self.device)
 
     def entries(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The row, the column and the weight of the slots with any weight."""
@@ -139,64 +144,51 @@ class Pairs:
     @cached_property
     def places(self) -> Tensor:
         """Where the slots stand in the flattened matrix of scores, shape ``(anchors, slots)``."""
-        assert self.at is not None  # a diagonal has none
-        (rows, columns), device = self.shape, self.at.device
-        of_rows = self.at[:rows] + torch.arange(0, rows * columns, columns, device=device)[:, None]
-        if self.anchors == rows:
+        (rows, columns), i = self.shape, torch.arange(max(self.shape), device=self.device)[:, None]
+        of_rows = torch.add(self.matched[0], i if rows >= columns else i[:rows], alpha=columns)
+        if len(self.matched) == 1:
             return of_rows
-        i = torch.arange(columns, device=device)[:, None]
-        return torch.cat((of_rows, torch.add(i, self.at[rows:], alpha=columns)))
-
-    @cached_property
-    def matching(self) -> Tensor:
-        """Where pairs match in the flattened matrix of scores, perhaps more than once."""
-        rows, members = self.shape[0], None if self.complete else self.members
-        places = self.places[:rows]  # slots that hold none repeat one of their anchor's
-        return places.flatten() if members is None else places[members[:rows]]
+        return torch.cat((of_rows, torch.add(i if rows <= columns else i[:columns], self.matched[1], alpha=columns)))
 
     def read(self, s: Tensor) -> Tensor:
         """The scores of the positives, from the whole matrix; of a diagonal alone of the shape ``(anchors,)``."""
-        if self.at is not None:
+        if self.matched:
             return s.take(self.places)
-        diagonal = s.diagonal().clone()
-        return diagonal if self.anchors == self.shape[0] else torch.cat((diagonal, diagonal))
-
-    @property
-    def down(self) -> slice:
-        """All rows, as the whole matrix is a tile too."""
-        return slice(0, self.shape[0])
-
-    @property
-    def across(self) -> slice:
-        """All columns."""
-        return slice(0, self.shape[1])
+        diagonal = s.diagonal()
+        return diagonal.clone() if self.anchors == self.shape[0] else torch.cat((diagonal, diagonal))
 
     def mask(self, matrix: Tensor, value: float) -> None:
         """Put a value where pairs match."""
-        if self.at is None:
+        rows = self.shape[0]
+        if not self.matched:
             matrix.fill_diagonal_(value)
-        else:
-            matrix.view(-1).index_fill_(0, self.matching, value)
+        elif self.complete or self.members is None:
+            matrix.scatter_(1, self.matched[0], value)
+        else:  # some have no positive to repeat
+            matrix.view(-1).index_fill_(0, self.places[:rows][self.members[:rows]], value)
 
     def subtract(self, matrix: Tensor, weights: Tensor) -> None:
         """Subtract weights of the positives, zero where there is none, in a whole matrix."""
-        if self.at is not None:
+        if self.matched:
             matrix.view(-1).index_add_(0, self.places.flatten(), weights.flatten(), alpha=-1)
             return
         matrix.diagonal().sub_(weights.view(-1) if self.anchors == self.shape[0] else weights.view(2, -1).sum(0))
 
 
-def _matching(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, int, int]:
-    """What each one matches, in slots that repetitions fill up; how many, and the least and the most of these."""
+def _runs(of: Tensor, among: Tensor) -> tuple[Tensor, Tensor, Tensor, int, int]:
+    """An order where what each one matches is a run, where that begins, how long it is and its bounds."""
     ordered, order = among.sort(stable=True)
-    first, last = torch.searchsorted(ordered, of), torch.searchsorted(ordered, of, right=True)
-    counts = last - first
+    first = torch.searchsorted(ordered, of)
+    counts = torch.searchsorted(ordered, of, right=True) - first
     least, most = (int(n) for n in torch.aminmax(counts))
-    slots = first[:, None] + torch.arange(max(most, 1), device=of.device)
-    if least != most or not most:
-        end = last - 1
-        slots = torch.minimum(slots, (end if least else end.clamp_min_(0))[:, None])
-    return order[slots], counts, least, most
+    return order, first[:, None], counts[:, None], least, most
+
+
+def _slots(slots: Tensor, order: Tensor, first: Tensor, counts: Tensor, least: int, most: int) -> tuple[Tensor, Tensor]:
+    """What each one matches, in slots of which those that hold none repeat the first, and which hold one."""
+    members = slots < counts
+    places = slots + first if least == slots.shape[0] else (slots + first).where(members, first)
+    return order.take(places if least else places.clamp_max_(len(order) - 1)), members
 
 
 @dataclass(frozen=True)
@@ -274,12 +266,10 @@ def tile_size(x: Tensor, y: Tensor, kept: int = 1) -> tuple[int, int]:
     return TILE
 
 
-def chunks(*matrices: Tensor) -> Iterator[tuple[Any, ...]]:
+def chunks(*matrices: Tensor) -> Iterable[tuple[Any, ...]]:
     """Runs of the rows of a tile that are worked on at a time, and what these matrices have there; on a GPU all."""
     rows, columns = matrices[0].shape
-    height = CHUNK // max(columns, 1)
-    if rows <= height or matrices[0].is_cuda:
-        yield slice(0, rows), *matrices
-        return
-    for top, bottom in pairwise([*range(0, rows, max(height, 1)), rows]):
-        yield slice(top, bottom), *(matrix[top:bottom] for matrix in matrices)
+    if rows * columns <= CHUNK or matrices[0].is_cuda:
+        return ((slice(0, rows), *matrices),)
+    ends = [*range(0, rows, max(CHUNK // columns, 1)), rows]
+    return ((slice(*run), *(matrix[slice(*run)] for matrix in matrices)) for run in pairwise(ends))

@@ -5,20 +5,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from goal_analysis.numeric.engine.functions import Functions, Term
 from goal_analysis.numeric.engine.geometry import DISTANCES, Geometry
-from goal_analysis.numeric.engine.looks import SMALL, Look, bounded, kind_of
+from goal_analysis.numeric.engine.looks import SMALL, Look, bounded, inner, kind_of
 from goal_analysis.numeric.engine.pairs import Pairs
-from goal_analysis.numeric.engine.positives import divisor
+from goal_analysis.numeric.engine.positives import divisor, of_side, only, weighted
 
 MOST = 2**18
 MOST_OF_MAXIMA = 2**16
 """How many scores of a batch are few; those of maxima, which have a sparse way besides, unless they are distances."""
 
 
+@lru_cache(maxsize=4096)
 def is_small(functions: Functions, similarity: str, rows: int, columns: int) -> bool:
     """Whether a batch of this shape goes the small way."""
     if not (rows > 1 and columns > 1 and fits(functions)):
@@ -35,35 +38,25 @@ def fits(functions: Functions) -> bool:
 
 def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the embeddings, and ⟨W, S⟩, of a batch for which `is_small` holds."""
-    x, y, w = geometry.x, geometry.y, None
+    x, y, w, pulls = geometry.x, geometry.y, None, []
     s = torch.mm(x, y.T)
-    geometry.score(s, slice(None), slice(None))
-    distances, positives = geometry.similarity in DISTANCES, pairs.read(s)
+    distances = geometry.similarity in DISTANCES
+    if distances:
+        geometry.score(s, slice(None), slice(None))
+    positives = pairs.read(s)
     only_term = len(functions.terms) == 1 and not distances  # the scores are read no more then
-    pulls = []
     for term in functions.terms:
-        look = Look.of(term, pairs, s, bounded(term, geometry) or _keeps_digits(term, s))
-        if look.kind in ("each", "none") or (look.kind == "exponential" and not look.shared):
-            look.begin(s)
-        matrix = s if only_term and (look.kind == "max" or look.forgets) else torch.empty_like(s)
-        hits = []
+        small = kind_of(term) == "exponential" and ((bounded(term) and geometry.unit) or _keeps_digits(term, s))
+        look = Look.of(term, pairs, s, small)
+        share = divisor(functions, pairs, look.there)
         if look.kind == "max":
-            masked = s if only_term else s.clone()
-            pairs.mask(masked, -torch.inf)
-            found = [_first_largest(masked, dim) for _, dim in look.sides(pairs)]
-            look.total, hits = torch.cat([best.view(-1) for best, _ in found]), [hit for _, hit in found]
-        elif look.kind in ("exponential", "linear"):
-            look.first(pairs, s, matrix)
-        pull = look.settle(positives, divisor(functions, pairs, look.there))
-        if hits:
-            parts = look.parts(look.of_largest()[1], pairs)
-            matrix = hits[0].mul_(parts[0])
-            if len(hits) > 1:
-                matrix.addcmul_(hits[1], parts[1])
-        elif look.kind != "none":
-            look.second(pairs, s, matrix, look.keeps)
-        pull = look.lost_late(positives) if look.late else pull
-        if look.kind != "none":
+            matrix, pull = _of_largest(look, s if only_term else s.clone(), positives, share)
+        elif small:
+            consumed = only_term and term.negatives.hints.constant is not None
+            matrix, pull = _of_exponentials(look, s, s if consumed else torch.empty_like(s), positives, share)
+        else:
+            matrix, pull = _looked_at(look, s, positives, share)
+        if matrix is not None:
             w = matrix if w is None else w.add_(matrix)
         pulls += [pull] if pull is not None else []
     w = torch.zeros_like(s) if w is None else w
@@ -74,26 +67,67 @@ def gradients_at_once(functions: Functions, geometry: Geometry, pairs: Pairs) ->
         return to_x, torch.mm(w.T, x), torch.dot(to_x.view(-1), x.reshape(-1))
     value = torch.dot(w.view(-1), s.view(-1))
     geometry.by_products(w, s)
-    return (
-        torch.addcmul(w @ y, w.sum(1)[:, None], x, value=-1),
-        torch.addcmul(w.T @ x, w.sum(0)[:, None], y, value=-1),
-        value,
-    )
+    of_x, of_y = w.sum(1)[:, None], w.sum(0)[:, None]
+    return torch.addcmul(w @ y, of_x, x, value=-1), torch.addcmul(w.T @ x, of_y, y, value=-1), value
 
 
-def _first_largest(s: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The largest along an axis, and 1 where the first of them stands, 0 elsewhere."""
-    best = s.amax(dim, keepdim=True)
-    hit = torch.eq(s, best, out=torch.empty_like(s))
-    if float(hit.sum(dim).prod()) != 1:  # there are several, or none that is a number
-        best, at = s.max(dim, keepdim=True)
-        hit.zero_().scatter_(dim, at, 1)
-    return best, hit
+def _of_largest(look: Look, s: Tensor, positives: Tensor, share: Tensor | float) -> tuple[Tensor, Tensor | None]:
+    """W at the most similar negatives, of scores that it may change, and what it loses at the positives."""
+    pairs, side, rows, there = look.pairs, look.term.negatives, look.pairs.shape[0], look.there
+    pairs.mask(s, -torch.inf)
+    best = [s.amax(1, keepdim=True)] if look.whole else [s.amax(1, keepdim=True), s.amax(0, keepdim=True)]
+    found = [_first_equal(s, of_axis, 1 - axis) for axis, of_axis in enumerate(best)]
+    hard = only(there, torch.cat([of_axis.view(-1) for of_axis in best]))
+    push, pull = look.settled(positives, of_side(side, hard), share)
+    push = only(there, weighted(side, push, hard))
+    w = found[0].mul_(push[:rows, None])
+    return w if look.whole else w.addcmul_(found[1], push[rows:]), pull
+
+
+def _first_equal(s: Tensor, best: Tensor, dim: int) -> Tensor:
+    """1 where the first of the largest along an axis stands, 0 elsewhere."""
+    found = torch.eq(s, best, out=torch.empty_like(s))
+    if found.sum().item() != best.numel():  # there are several, or none that is a number
+        found.zero_().scatter_(dim, s.max(dim, keepdim=True).indices, 1)
+    return found
+
+
+def _of_exponentials(
+    look: Look, s: Tensor, out: Tensor, positives: Tensor, share: Tensor | float
+) -> tuple[Tensor, Tensor | None]:
+    """W at the negatives, and what it loses at the positives, where exponentials keep their digits as they are."""
+    side, constant = look.term.negatives, look.term.negatives.hints.constant
+    inner(side, s, side.aggregator.scale, out)
+    out.exp_()
+    if side.pool != "all":
+        look.pairs.mask(out, 0.0)
+    total = out.sum(1) if look.whole else torch.cat((out.sum(1), out.sum(0)))
+    push, pull = look.settled(positives, only(look.there, total.log() / side.aggregator.scale), share)
+    weight = push / (total if look.there is None else total.masked_fill(total == 0, 1))
+    weight = weight if constant in (None, 1) else weight * constant
+    rows = s.shape[0]
+    of_rows = weight[:rows, None]
+    out.mul_(of_rows if look.whole else of_rows + weight[rows:])
+    if constant is None:
+        out.mul_(side.weight(s))
+        if side.pool != "all":  # there P may be infinite
+            look.pairs.mask(out, 0.0)
+    return out, pull
+
+
+def _looked_at(look: Look, s: Tensor, positives: Tensor, share: Tensor | float) -> tuple[Tensor | None, Tensor | None]:
+    """The same of any other kind of negatives, as the tiled way has them."""
+    look.begin(s)
+    matrix = None if look.kind == "none" else torch.empty_like(s)
+    if look.kind in ("exponential", "linear"):
+        look.first(look.pairs, s, matrix)
+    pull = look.settle(positives, share)
+    if matrix is not None:
+        look.second(look.pairs, s, matrix, look.keeps)
+    return matrix, look.lost_late(positives) if look.late else pull
 
 
 def _keeps_digits(term: Term, s: Tensor) -> bool:
     side = term.negatives
-    if kind_of(term) != "exponential":
-        return False
     ends = torch.aminmax(side.inner(s))
     return max(abs(float(end)) for end in ends) * abs(side.aggregator.scale) <= SMALL

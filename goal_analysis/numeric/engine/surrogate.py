@@ -6,7 +6,6 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -43,28 +42,24 @@ def quick_surrogate(
         alone = replace(functions, rows=True, columns=False)
         return quick_surrogate(alone, similarity, y, x, *ids, rank and rank.transposed, unit)
 
-    def at_once() -> Tensor:
-        with without_autocast(x):
-            made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach()), unit), pairs)
-        return prescribed(x, y, *made)
-
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return quick_surrogate(functions, similarity, x, y, row_ids, column_ids, rank, unit)
     small = is_small(functions, similarity, rows, columns)
     if not small and (not tileable(functions) or (few(functions) and similarity != "dot")):
         return None
     pairs = Pairs.of(functions, (rows, columns), row_ids, column_ids, x.device)
+    if not small and math.prod(pairs.slots) > max(rows * columns // DENSE, SLOTS * pairs.anchors):
+        if not (fits(functions) and rows > 1 and columns > 1):
+            return None
+        small = True
     if small:
-        return at_once()
-    if math.prod(pairs.slots) > max(rows * columns // DENSE, SLOTS * pairs.anchors):
-        return at_once() if fits(functions) and rows > 1 and columns > 1 else None
-    with torch.no_grad(), without_autocast(x):
-        made = tiled(functions, Geometry.of(similarity, *factors(x, y), unit), pairs, rank=rank)
+        made = gradients_at_once(functions, Geometry.of(similarity, *alike(x.detach(), y.detach()), unit), pairs)
+    else:
+        with torch.no_grad():
+            made = tiled(functions, Geometry.of(similarity, *factors(x, y), unit), pairs, rank=rank)
     return prescribed(x, y, *made)
-
-
-def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
-    """Autocast switched off where it is on: switching takes time."""
-    device = "cpu" if like.is_cpu else like.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,7 +128,7 @@ class Prescribed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The gradients, times the upstream gradient."""
-        one = not upstream.is_cuda and float(upstream) == 1  # which saves a gradient's memory again
+        one = not upstream.is_cuda and upstream.item() == 1  # which saves a gradient's memory again
         made = zip(ctx.saved_tensors[:2], ctx.dtypes, strict=True)
         of_x, of_y = (g if g is None else (g if one else upstream * g).to(dtype) for g, dtype in made)
         return differentiable_once(ctx, of_x, of_y, None, None, None)

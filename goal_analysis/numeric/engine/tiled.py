@@ -60,7 +60,7 @@ def tiled(
         entries, value = _hardest(functions, geometry, pairs, shares, size, rank)
         (to_x, *_), (to_y, *_) = _products(entries, geometry, rank)
         return to_x, to_y, value
-    shared = [bounded(term, geometry) for term in functions.terms]
+    shared = [bounded(term) and geometry.unit for term in functions.terms]
     height = size[0] if size else rows if x.is_cuda else max(1, min(STRIP[0], STRIP[1] // max(columns, 1)))
     both = functions.columns or "both ends" in [term.negatives.pool for term in functions.terms if term.negatives]
     if both or rank is not None:

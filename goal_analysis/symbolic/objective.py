@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sympy as sp
@@ -414,7 +414,7 @@ class Objective(Displayed):
                 raise ValueError(f"{where}: got {text} but expected at least {h.default:g}, where {name} begins")
         return {h: found[h] for h in self.hyperparameters if h in found}
 
-    @property
+    @cached_property
     def reads_carried(self) -> bool:
         """Whether a formula reads what pairs carry, ``y_p`` or ``y_n``."""
         return bool(used_symbols(self.terms) & set(CARRIED))

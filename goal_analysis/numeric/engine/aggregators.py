@@ -27,7 +27,7 @@ class Aggregator:
 
 def filled(values: Tensor, members: Tensor, absent: float) -> Tensor:
     """The values with ``absent`` outside of the members, and zeros where there are none."""
-    return values.masked_fill(~members, absent).masked_fill(~members.any(-1, keepdim=True), 0.0)
+    return values.where(members, absent).where(members.any(-1, keepdim=True), 0.0)
 
 
 def maximum(values: Tensor, members: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def maximum(values: Tensor, members: Tensor) -> Tensor:
 def at_largest(values: Tensor, members: Tensor) -> Tensor:
     """One-hot at the first largest member."""
     at = filled(values, members, -torch.inf).argmax(-1, keepdim=True)
-    return torch.zeros_like(values).scatter(-1, at, 1.0).masked_fill(~members, 0.0)
+    return torch.zeros_like(values).scatter(-1, at, 1.0).where(members, 0.0)
 
 
 def minimum(values: Tensor, members: Tensor) -> Tensor:
@@ -54,18 +54,18 @@ def at_smallest(values: Tensor, members: Tensor) -> Tensor:
 def scaled_logsumexp(values: Tensor, members: Tensor, scale: float) -> Tensor:
     """log Σ exp(scale·x)/scale: a soft maximum for a positive scale, a soft minimum for a negative one."""
     total = torch.logsumexp(filled(values if scale == 1 else scale * values, members, -torch.inf), -1)
-    return (total if scale == 1 else total / scale).masked_fill(~members.any(-1), 0.0)
+    return (total if scale == 1 else total / scale).where(members.any(-1), 0.0)
 
 
 def softmax(values: Tensor, members: Tensor, scale: float) -> Tensor:
     """The derivative of `scaled_logsumexp`."""
     logits = filled(values if scale == 1 else scale * values, members, -torch.inf)
-    return torch.softmax(logits, -1).masked_fill(~members, 0.0)
+    return torch.softmax(logits, -1).where(members, 0.0)
 
 
 def total(values: Tensor, members: Tensor) -> Tensor:
     """The sum of the members."""
-    return values.masked_fill(~members, 0.0).sum(-1)
+    return values.where(members, 0.0).sum(-1)
 
 
 def ones(values: Tensor, members: Tensor) -> Tensor:
@@ -86,12 +86,12 @@ def uniform(values: Tensor, members: Tensor) -> Tensor:
 def active(values: Tensor, members: Tensor) -> Tensor:
     """1[x > 0] of the members, ½ at the kink."""
     half = torch.full((), 0.5, dtype=values.dtype, device=values.device)
-    return torch.heaviside(values.detach(), half).masked_fill(~members, 0.0)
+    return torch.heaviside(values.detach(), half).where(members, 0.0)
 
 
 def positive_part(values: Tensor, members: Tensor) -> Tensor:
     """[x]₊ of the members, zero elsewhere."""
-    return torch.maximum(values.masked_fill(~members, 0.0), values.new_zeros(()))
+    return torch.maximum(values.where(members, 0.0), values.new_zeros(()))
 
 
 def mean_active(values: Tensor, members: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Handed:
     x: Tensor  # x_p or x_n, shape ``(anchors, 1)`` or ``(anchors, pairs)``
     factor: Tensor  # what each of them counts for
     present: Tensor  # where there is one
-    mining: Tensor | None = None  # q over the gathered pairs; None where they are enumerated
+    mining: Callable[[], Tensor] | None = None  # makes q over the gathered pairs; None where they are enumerated
     similarities: Tensor | None = None  # of these, shape ``(anchors, pairs)``; the middle where there is none
     members: Tensor | None = None  # which of these count
     carried: Tensor | None = None  # by enumerated pairs; zero where there is none
@@ -93,8 +93,10 @@ def _value_of_terms(
             present, summed = torch.zeros_like(positive[:, :1]), s.new_zeros(len(s))
             for p, n, _ in term.meet(valued(term), s, positive, negative, functions.middle, carries):
                 there = p.present & n.present
+                given = ((p.factor * n.factor).detach(), p.x, n.x, *n.more)
+                every = bool(there.all())  # then nothing is picked, which takes long in the backward pass
                 factor, *read = (
-                    e.expand(there.shape)[there] for e in ((p.factor * n.factor).detach(), p.x, n.x, *n.more)
+                    e.expand(there.shape).flatten() if every else e.expand(there.shape)[there] for e in given
                 )
                 values = term.outer(*read)
                 if term.whole is not None:
@@ -135,19 +137,19 @@ def axes(
 def weights_of(term: Term, p: Handed, n: Handed, s: Tensor, negatives: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """What the pairs of either side get: −T⁺·q·P⁺ and T⁻·q·P⁻; None for a side that the term does not have."""
     there = p.present & n.present
-    factor = (p.factor * n.factor).masked_fill(~there, 0)
+    factor = (p.factor * n.factor).where(there, 0)
     read = () if term.relative is None else relative_similarities(term.relative, p.x, n.x, there, s, negatives)
     found = []
     for side, h, t in ((term.positives, p, -term.pull(p.x, n.x)), (term.negatives, n, term.push(p.x, n.x))):
         if side is None:
             found.append(None)
             continue
-        received = (t * factor).masked_fill(~there, 0)
+        received = (t * factor).where(there, 0)
         if read:  # the pair weights read the triplet, whose own similarity is what was handed over
-            received = (received * side.weight(h.x, *read)).masked_fill(~there, 0)
-        received = received.sum_to_size(h.members.shape) if h.mining is None else received.sum(1, True) * h.mining
+            received = (received * side.weight(h.x, *read)).where(there, 0)
+        received = received.sum_to_size(h.members.shape) if h.mining is None else received.sum(1, True) * h.mining()
         weights = received if read else received * side.weight(h.similarities)
-        found.append(weights.masked_fill(~h.members, 0))
+        found.append(weights.where(h.members, 0))
     return found[0], found[1]
 
 
@@ -171,7 +173,7 @@ def relative_similarities(
         read = (of_positive[:, None], of_negative[:, None], others, others, least)
         contribution = one.contribution(*read).expand_as(others)
         members = candidates & (one.member(*read) >= 0) & counted(one.counts, contribution)
-        mean = contribution.masked_fill(~members, 0).sum(1) / members.sum(1).clamp_min(1)
+        mean = contribution.where(members, 0).sum(1) / members.sum(1).clamp_min(1)
         found.append(s.new_zeros(there.shape).masked_scatter(there, mean))
     return tuple(found)
 
@@ -263,15 +265,15 @@ def handed(
         return Handed(s.new_zeros((len(s), 1)), s.new_ones((len(s), 1)), members.new_ones((len(s), 1)))
     if side.selection is not None:
         members = side.selection(s, members, other) & members
-    similarities = s.masked_fill(~members, middle)
+    similarities = s.where(members, middle)
     if side.by_name:
-        carried = carried.masked_fill(~members, 0)
+        carried = carried.where(members, 0)
         values = side.inner(similarities, carried, *(() if own is None else (own.similarities, own.carried)))
     else:
         values = side.inner(similarities)
-    weights = side.aggregator.weights(values, members)
+    weights = partial(side.aggregator.weights, values, members)
     if side.aggregator.enumerates:
-        return Handed(values, weights, members, None, similarities, members, carried)
+        return Handed(values, weights(), members, None, similarities, members, carried)
     x = side.aggregator.value(values, members).unsqueeze(1)
     return Handed(x, torch.ones_like(x), members.any(1, keepdim=True), weights, similarities, members)
 
@@ -282,8 +284,9 @@ def met(term: Term, p: Handed) -> Tensor | None:
     if term.positives is not None and side is not None and side.selection is not None:
         if p.mining is None:
             return p.similarities
-        total = p.mining.sum(1, keepdim=True)
-        return (p.mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
+        mining = p.mining()
+        total = mining.sum(1, keepdim=True)
+        return (mining * p.similarities).sum(1, keepdim=True) / total.masked_fill(total == 0, 1)
     return None
 
 
@@ -291,10 +294,10 @@ def own_positive(
     side: Side, s: Tensor, column: Tensor, present: Tensor, weight: Tensor, middle: float, carried: Tensor | None = None
 ) -> Handed:
     """What the positives hand over that stand in one column of every anchor."""
-    similarities = s.gather(1, column).masked_fill(~present, middle)
+    similarities = s.gather(1, column).where(present, middle)
     factor = weight.gather(1, column) * present
     if side.by_name:
-        carried = carried.gather(1, column).masked_fill(~present, 0)
+        carried = carried.gather(1, column).where(present, 0)
         values = side.inner(similarities, carried)
     else:
         values = side.inner(similarities)
@@ -304,7 +307,8 @@ def own_positive(
 def slots(positives: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The column of every anchor's first positive and whether it has one, then of its second, and so on."""
     most = int(positives.sum(1).max()) if positives.numel() else 0
-    columns = positives.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    ones = positives.to(torch.uint8)  # the first one alone is quicker to find than their order
+    columns = ones.argmax(1, True) if most == 1 else ones.argsort(dim=1, descending=True, stable=True)[:, :most]
     for column in columns.split(1, 1) if most else ():  # what is empty splits into one empty part
         yield column, positives.gather(1, column)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
@@ -310,3 +311,29 @@ def test_many_positives_an_anchor_have_the_gradients_of_the_scores(text: str) ->
         torch.testing.assert_close(found, of_scores)
     (other,) = torch.autograd.grad(module(x, y, ids % 2), x)
     assert not torch.allclose(other, expected[0])
+
+
+class Counted(TorchDispatchMode):
+    """How often tensors are worked on: of a small batch that costs what the numbers in them do not."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def calls(of_batch: Callable[..., Tensor], *args: Tensor) -> int:
+    of_batch(*args).backward()  # what is done once an objective is done
+    with Counted() as counted:
+        of_batch(*args).backward()
+    return counted.calls
+
+
+@pytest.mark.parametrize(("text", "alone", "of_ids"), [("nca/linear", 62, 92), ("nca/linear@softmax:12", 60, 94)])
+def test_a_small_batch_takes_few_calls(text: str, alone: int, of_ids: int) -> None:
+    module, (x, y) = GradientObjective(parse_objective(text, PARTS)), batch(128)
+    x, ids, matches = x.requires_grad_(), torch.arange(128) // 5, Matches.of_image_ids(torch.arange(128) // 5)
+    assert calls(module, x, y) <= alone
+    assert calls(module, x, y, ids) <= of_ids
+    assert calls(lambda x, y: module.from_scores(x @ y.T, matches), x, y) > of_ids

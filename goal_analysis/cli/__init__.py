@@ -14,9 +14,8 @@ import typer
 from typer import Option
 
 import goal_analysis
-from goal_analysis.cli.data import data
+from goal_analysis.cli.data import data, features
 from goal_analysis.cli.demo import demo
-from goal_analysis.cli.features import features
 from goal_analysis.cli.kept import EXTENSIONS
 from goal_analysis.cli.losses import list_losses, measure, show, verify_losses, weights
 from goal_analysis.cli.objectives import compose, export, family

@@ -1,7 +1,8 @@
-"""``goal-analyze data``: what is in a data set, and which of its rows cannot be used."""
+"""Data: `data`, what is in a data set and which of its rows cannot be used, and `features` of its pictures."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -9,18 +10,19 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from goal_analysis.cli.options import JsonOption, print_json, print_table
+from goal_analysis.cli import options
 
 if TYPE_CHECKING:
     from goal_analysis.vse.data.split import Split
 
 SHOWN = 10  # unusable rows that are printed, of each split; with --json all are
 
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder, or a name such as scenes.")]
+DataArgument = Annotated[str, Argument(metavar="DATA", help="A file, a folder, or a name such as scenes.")]
 DataSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="An option of the data, such as split.dev=0.1; repeatable."),
+    Option("--set", metavar="KEY=VALUE", help="An option of the data, such as split.dev=0.1; repeatable."),
 ]
 MEASURES = ("images", "captions", "captions_an_image", "words", "characters", "equal_captions")
 
@@ -28,13 +30,9 @@ MEASURES = ("images", "captions", "captions_an_image", "words", "characters", "e
 def data(
     source: DataArgument,
     assignments: DataSetOption = None,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every picture, to find those that are broken.")
-    ] = False,
-    page: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page of examples, in one file.")
-    ] = None,
-    as_json: JsonOption = False,
+    decode: Annotated[bool, Option("--decode", help="Decode every picture, to find those that are broken.")] = False,
+    page: Annotated[Path | None, Option(metavar="FILE.html", help="Write a page of examples, in one file.")] = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Print what a data set holds, and which rows are unusable.
 
@@ -65,13 +63,13 @@ def data(
 
         write_whole(page, data_page(source, list(splits.values()), unusable))
     if as_json:
-        print_json({"data": source, "splits": records, "captions_of_train_too": shared, "unusable": unusable})
+        options.print_json({"data": source, "splits": records, "captions_of_train_too": shared, "unusable": unusable})
         return
     for said in dict.fromkeys(f"{record['layout']}; images of {record['shape']}" for record in records):
         typer.echo(f"{source}: {said}")
     rows = [{"": of.replace("_", " ")} | {one["split"]: _shown(one, of) for one in records} for of in MEASURES]
     if records:
-        print_table(list(rows[0]), rows, list(splits))
+        options.print_table(list(rows[0]), rows, list(splits))
     for name, count in shared.items():
         typer.echo(f"{count} captions of {name} have the words of captions of train.")
     if any(record["equal_captions"] for record in records):
@@ -89,9 +87,9 @@ def data_options(source: str, assignments: list[str] | None, skip_bad: bool, dec
     from goal_analysis.declarations import with_settings
     from goal_analysis.vse.data import DATASETS, kind_of
 
-    options = with_settings({"skip_bad": skip_bad}, assignments or ())
-    known = DATASETS.get(str(options.get("kind") or kind_of(source)))
-    return options if decode or known is None or "decode" not in known.options else {"decode": False, **options}
+    given = with_settings({"skip_bad": skip_bad}, assignments or ())
+    known = DATASETS.get(str(given.get("kind") or kind_of(source)))
+    return given if decode or known is None or "decode" not in known.options else {"decode": False, **given}
 
 
 def _shown(record: dict[str, Any], measure: str) -> Any:
@@ -123,3 +121,49 @@ def _shared(splits: dict[str, Split]) -> dict[str, int]:
     known = set(words.get("train", ()))
     counts = {name: sum(c in known for c in of) for name, of in words.items() if name != "train"}
     return {name: count for name, count in counts.items() if count}
+
+
+def features(
+    data: DataArgument,
+    model: Annotated[str, Option(help="hf:FOLDER or a name on the hub, timm:NAME, or torchvision:NAME.")],
+    output: Annotated[Path, Option("--output", "-o", metavar="DIR", help="The folder of the features.")],
+    regions: Annotated[str | None, Option(metavar="RxC", help="Regions of the last map, such as 3x3.")] = None,
+    weights: Annotated[
+        Path | None, Option(metavar="FILE", help="Weights for timm: and torchvision: in place of theirs.")
+    ] = None,
+    batch: Annotated[int, options.counted(help="Pictures that the network is given at once.")] = 64,
+    device: Annotated[str | None, Option(help="cpu, cuda or mps; by default cuda where there is one.")] = None,
+    assignments: DataSetOption = None,
+    skip_bad: options.SkipBadOption = False,
+) -> None:
+    """Make features of the pictures of every split by a network.
+
+    Pictures go through the network's own preprocessing. An interrupted command goes on where it was. The folder has
+    features.json, which says how it was made.
+
+    \b
+    goal-analyze features data/captions.txt --model hf:openai/clip-vit-base-patch32 -o data/mine_precomp
+    goal-analyze features data/dataset_flickr8k.json --model timm:resnet50 --regions 3x3 -o data/regions_precomp
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from goal_analysis.vse.data import load_splits
+    from goal_analysis.vse.data.extraction import extract_features
+    from goal_analysis.vse.models.encoders.networks import open_network
+
+    sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", regions or "1x1", re.ASCII | re.IGNORECASE)
+    if sides is None:
+        options.refuse(f"--regions: got {regions!r} but expected rows and columns, such as 3x3")
+    splits = {name: get() for name, get in load_splits(data, **data_options(data, assignments, skip_bad)).items()}
+    network = open_network(model, weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    record = {"model": model, "weights": str(weights or "published"), "regions": regions, **network.record}
+    grid = (int(sides[1]), int(sides[2])) if regions else None
+    with options.interruptible(output), Progress(console=Console(stderr=True)) as bar:
+        tasks = {name: bar.add_task(name, total=len(split.images)) for name, split in splits.items()}
+        extract_features(
+            splits, network, output, record, grid, batch, lambda name, done, _: bar.update(tasks[name], completed=done)
+        )
+    said = ", ".join(f"{len(split.images)} images of {name}" for name, split in splits.items())
+    typer.echo(f"{said}: features by {model}; written to {output}/")

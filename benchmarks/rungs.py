@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import read_log
+from goal_analysis.vse.folder.run_folder import RESULT, read_log
 
 
 def trials(study: Path) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.split import ArrayImages, Images, RetrievalData, Rows, Split
 from goal_analysis.vse.folder.checkpoint import Progress, load, steps
-from goal_analysis.vse.folder.run import RESULT, run_experiment
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, TABLE
+from goal_analysis.vse.folder.run import run_experiment
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RESULT, TABLE
 from goal_analysis.vse.loop.experiment import experiment_from_mapping, preset
 from losses_catalog import pair_weights, triplet_weights
 

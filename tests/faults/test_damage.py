@@ -21,8 +21,8 @@ from goal_analysis.vse.data import load as load_data
 from goal_analysis.vse.data.precomp import open_features
 from goal_analysis.vse.data.split import ArrayImages, DataError, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, CheckpointError, load, steps
-from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, load_model
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, RunError, lock_run, read_log, read_run
+from goal_analysis.vse.folder.run import ARCHITECTURE, TOKENIZER, load_model
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RESULT, RUN, RunError, lock_run, read_log, read_run
 
 NOBODY = 65534
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from goal_analysis.vse.folder.run import RESULT, load_model
-from goal_analysis.vse.folder.run_folder import lock_run
+from goal_analysis.vse.folder.run import load_model
+from goal_analysis.vse.folder.run_folder import RESULT, lock_run
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.health import OutOfMemory, within_memory
 from goal_analysis.vse.loop.processes import WorkerError, name_dead_workers

@@ -18,8 +18,8 @@ from goal_analysis.study.driver import PROGRESS, best_rsum, read_progress
 from goal_analysis.study.report.runs import read_one
 from goal_analysis.vse.data import load as load_data
 from goal_analysis.vse.folder.checkpoint import MODEL, OPTIMIZER, STATE, load, steps
-from goal_analysis.vse.folder.run import ARCHITECTURE, RESULT, TOKENIZER, load_model
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, read_log, read_run
+from goal_analysis.vse.folder.run import ARCHITECTURE, TOKENIZER, load_model
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RESULT, RUN, read_log, read_run
 from goal_analysis.vse.loop.experiment import preset, read_experiment
 from goal_analysis.vse.retrieval.judgements import read_judgements
 

@@ -12,7 +12,7 @@ from goal_analysis.study.driver import Driver
 from goal_analysis.study.engine import Job, LocalProcesses
 from goal_analysis.study.search import Setting, storage
 from goal_analysis.study.tuning import TABLE, TEXT, TRIALS, run_study, tuning_of
-from goal_analysis.vse.folder.run import RESULT
+from goal_analysis.vse.folder.run_folder import RESULT
 from goal_analysis.vse.loop.experiment import read_experiment
 
 ray = pytest.importorskip("ray", reason="ray, which the extra `cluster` installs, is not here")

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from goal_analysis.study.engine import ATTEMPTS, VISIBLE, Engine, Job, LocalProcesses
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import lock_run
+from goal_analysis.vse.folder.run_folder import RESULT, lock_run
 
 
 def job(folder: Path, name: str, objective: str = "nca/linear") -> Job:

@@ -13,8 +13,7 @@ from goal_analysis.study.driver import DECLARED, Data, Driver, Failure
 from goal_analysis.study.search import JOURNAL, REJECTED, Search, Setting, storage
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import LOG, RunError
+from goal_analysis.vse.folder.run_folder import LOG, RESULT, RunError
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions, experiment_from_mapping
 from losses_catalog.weights import nca_triplet
 

@@ -16,7 +16,7 @@ from goal_analysis.study.search import Search, Setting, storage
 from goal_analysis.symbolic.language.primitives import s_n, s_p, sigmoid
 from goal_analysis.symbolic.objective import Objective
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
-from goal_analysis.vse.folder.run import RESULT
+from goal_analysis.vse.folder.run_folder import RESULT
 from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping
 
 BASE = {"data": {"name": "nowhere"}, "model": {}, "objective": "circle"}

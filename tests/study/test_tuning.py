@@ -18,8 +18,7 @@ from goal_analysis.study.scales import Scale, points
 from goal_analysis.study.search import Setting, storage
 from goal_analysis.study.tuning import STUDY, TABLE, TEXT, TRIALS, Outcome, run_study, tuning_of
 from goal_analysis.symbolic.objective import Objective
-from goal_analysis.vse.folder.run import RESULT
-from goal_analysis.vse.folder.run_folder import RUN, RunError
+from goal_analysis.vse.folder.run_folder import RESULT, RUN, RunError
 from goal_analysis.vse.loop.experiment import Experiment, experiment_from_mapping, preset
 from losses_catalog.weights import constant_pair, constant_triplet, hinge_triplet, linear_pair, nca_triplet
 

@@ -23,8 +23,8 @@ from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
 from goal_analysis.vse.data.split import ArrayImages, RetrievalData, Split
 from goal_analysis.vse.folder.checkpoint import STATE, load, save, steps
-from goal_analysis.vse.folder.run import RESULT, load_model, run_experiment
-from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RUN, TABLE, RunError, read_log
+from goal_analysis.vse.folder.run import load_model, run_experiment
+from goal_analysis.vse.folder.run_folder import CHECKPOINTS, LOG, RESULT, RUN, TABLE, RunError, read_log
 from goal_analysis.vse.loop import training
 from goal_analysis.vse.loop.batches import epoch_batches, order
 from goal_analysis.vse.loop.experiment import TrainingOptions, experiment_from_mapping, preset

@@ -20,21 +20,9 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.vse.data.answers import TaughtMatches
 from goal_analysis.vse.data.split import Images, RetrievalData, Split, statistics
+from goal_analysis.vse.folder import run_folder as on_disk
 from goal_analysis.vse.folder.checkpoint import CheckpointError, Progress, load, newest, steps
-from goal_analysis.vse.folder.run_folder import (
-    CHECKPOINTS,
-    LOG,
-    RESULT,
-    RUN,
-    RunData,
-    RunError,
-    RunRecord,
-    check_same,
-    lock_run,
-    read_log,
-    read_record,
-    read_run,
-)
+from goal_analysis.vse.folder.run_folder import RunError
 from goal_analysis.vse.loop.batches import pictures_by_workers
 from goal_analysis.vse.loop.experiment import Experiment, TrainingOptions
 from goal_analysis.vse.loop.health import within_memory
@@ -93,15 +81,15 @@ def run_experiment(
         given = f"{objective.name}: got an objective that reads what pairs carry"
         raise ValueError(f"{given} but expected one that reads similarities alone: data sets carry nothing else")
     leads = fabric.is_global_zero
-    with watch_ranks(folder, fabric), lock_run(folder) if leads else nullcontext():
-        if leads and (folder / RUN).exists():
-            check_same(folder, experiment)
+    with watch_ranks(folder, fabric), on_disk.lock_run(folder) if leads else nullcontext():
+        if leads and (folder / on_disk.RUN).exists():
+            on_disk.check_same(folder, experiment)
             check_data(folder, data)
-            checkpoint, _ = newest(folder / CHECKPOINTS)
+            checkpoint, _ = newest(folder / on_disk.CHECKPOINTS)
             if checkpoint is not None:
                 _check_log(folder, checkpoint.progress.step, experiment.training, len(data.train))
-        elif leads and steps(folder / CHECKPOINTS):
-            given = f"{folder}: got checkpoints without {RUN}, which says what was run"
+        elif leads and steps(folder / on_disk.CHECKPOINTS):
+            given = f"{folder}: got checkpoints without {on_disk.RUN}, which says what was run"
             raise RunError(f"{given}, but expected an empty folder, or a whole run")
         fabric.barrier()
         steps_of_epoch(experiment.training, len(data.train))
@@ -114,8 +102,8 @@ def run_experiment(
         optimizer = make_optimizer(model, experiment.training)
         match = _matched(data.train, experiment.training)
         if leads:
-            if not (folder / RUN).exists():
-                write_json(folder / RUN, asdict(_record(experiment, data, command)))
+            if not (folder / on_disk.RUN).exists():
+                write_json(folder / on_disk.RUN, asdict(_record(experiment, data, command)))
             write_whole(folder / TOKENIZER, json.dumps(tokenizer_json(tokenizer), ensure_ascii=False) + "\n")
             write_json(folder / ARCHITECTURE, portable_tables(experiment.model, model))
         stamps = data.stamps()
@@ -133,33 +121,35 @@ def run_experiment(
         if leads:
             check_data(folder, data)
             best = _epoch_that_ended(folder, progress.best_step)
-            write_json(folder / RESULT, {"best": best, "stopped": progress.stopped})
+            write_json(folder / on_disk.RESULT, {"best": best, "stopped": progress.stopped})
     return progress
 
 
 def load_model(folder: Path) -> TrainedModel:
     """The best model on dev of a run; a RunError where there is none, a CheckpointError where none is intact."""
-    record = read_run(folder)
+    record = on_disk.read_run(folder)
     shape = record.data.shape[1:]
-    checkpoint, problems = newest(folder / CHECKPOINTS)
+    checkpoint, problems = newest(folder / on_disk.CHECKPOINTS)
     if checkpoint is None:
         raise CheckpointError("\n".join(problems) or f"{folder}: got a run without a checkpoint but expected one")
     if problems:  # which step is the best, only the newest says
         raise CheckpointError(f"{problems[0]}; goal-analyze train --resume {folder} goes on from that")
     best = checkpoint.progress.best_step
     if best not in (None, checkpoint.progress.step):
-        checkpoint = load(folder / CHECKPOINTS, best)
-    tokenizer = read_record(folder / TOKENIZER, "the tokenizer that a run writes", restore_tokenizer)
+        checkpoint = load(folder / on_disk.CHECKPOINTS, best)
+    tokenizer = on_disk.read_record(folder / TOKENIZER, "the tokenizer that a run writes", restore_tokenizer)
     expected = "the model that a run writes"
     with within_memory(f"{folder}: its model", "a smaller model.image.dim"):
-        model = read_record(folder / ARCHITECTURE, expected, lambda tables: build_model(tables, shape, tokenizer))
+        model = on_disk.read_record(
+            folder / ARCHITECTURE, expected, lambda tables: build_model(tables, shape, tokenizer)
+        )
     checkpoint.restore_model(model)
     return TrainedModel(folder, record.experiment, model.eval(), tokenizer, checkpoint.progress.step, shape)
 
 
 def check_data(folder: Path, data: RetrievalData) -> None:
     """Raise unless these are the data that the run in the folder is trained on."""
-    found, expected = data.fingerprint(), read_run(folder).data.fingerprint
+    found, expected = data.fingerprint(), on_disk.read_run(folder).data.fingerprint
     if found != expected:
         given = f"{folder}: got data {data.name} with the fingerprint {found}"
         raise RunError(f"{given} but expected {expected}: it has changed since the run began")
@@ -179,24 +169,26 @@ def _matched(split: Split, options: TrainingOptions) -> Callable[[Tensor, Tensor
 
 def _check_log(folder: Path, step: int, options: TrainingOptions, pairs: int) -> None:
     """Raise unless the log has the records that were written up to a step."""
-    found = Counter(record["kind"] for record in read_log(folder) if record["step"] <= step)
+    found = Counter(record["kind"] for record in on_disk.read_log(folder) if record["step"] <= step)
     every = {"epoch": steps_of_epoch(options, pairs), "step": options.log_steps, "probe": options.probe_steps}
     for kind, number in every.items():
         expected = step // number if number else 0
         if found[kind] != expected:
-            given = f"{folder / LOG}: got {found[kind]} records of the kind {kind} up to step {step}"
+            given = f"{folder / on_disk.LOG}: got {found[kind]} records of the kind {kind} up to step {step}"
             raise RunError(f"{given} but expected {expected}")
 
 
 def _epoch_that_ended(folder: Path, step: int | None) -> dict[str, Any]:
     """The record of the epoch that ended with a step."""
-    for record in read_log(folder):
+    for record in on_disk.read_log(folder):
         if record["kind"] == "epoch" and record["step"] == step:
             return record
-    raise RunError(f"{folder / LOG}: got no epoch that ended with step {step} but expected the best of this run")
+    raise RunError(
+        f"{folder / on_disk.LOG}: got no epoch that ended with step {step} but expected the best of this run"
+    )
 
 
-def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> RunRecord:
+def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str]) -> on_disk.RunRecord:
     revision, versions = "", {"python": platform.python_version()}
     with suppress(OSError, subprocess.SubprocessError):
         words = ["git", "rev-parse", "HEAD"]
@@ -204,5 +196,7 @@ def _record(experiment: Experiment, data: RetrievalData, command: Sequence[str])
     for name in PACKAGES:
         with suppress(ImportError):
             versions[name] = version(name)
-    of = RunData(data.name, data.fingerprint(), data.train.images.shape)
-    return RunRecord(experiment=experiment, data=of, command=tuple(command), versions=versions, revision=revision)
+    of = on_disk.RunData(data.name, data.fingerprint(), data.train.images.shape)
+    return on_disk.RunRecord(
+        experiment=experiment, data=of, command=tuple(command), versions=versions, revision=revision
+    )

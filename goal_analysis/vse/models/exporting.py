@@ -10,14 +10,8 @@ from torch import nn
 from goal_analysis.extras import import_extra
 from goal_analysis.files import whole_folder
 from goal_analysis.vse.models.dual_encoder import Reranking, RetrievalModel
+from goal_analysis.vse.models.encoders import pretrained
 from goal_analysis.vse.models.encoders.open_clip import OpenClipText, OpenClipVision, write_open_clip
-from goal_analysis.vse.models.encoders.pretrained import (
-    POOLED_AS,
-    LanguageModel,
-    VisionModel,
-    architecture_of,
-    load_checkpoint,
-)
 from goal_analysis.vse.models.matching import Matching
 from goal_analysis.vse.models.text import OpenClipTokens, Subwords, Tokenizer, tokenizer_json
 
@@ -34,7 +28,7 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
     text: Any
     image, text = (getattr(side, "local", None) for side in (model.image, model.text))
     matching = model if isinstance(model, Matching) else model.scorer if isinstance(model, Reranking) else None
-    towers = [tower for tower in (image, text) if isinstance(tower, VisionModel | LanguageModel)]
+    towers = [tower for tower in (image, text) if isinstance(tower, pretrained.VisionModel | pretrained.LanguageModel)]
     said: list[str] = []
     with whole_folder(folder) as made:
         if isinstance(image, OpenClipVision) and isinstance(text, OpenClipText):
@@ -44,10 +38,10 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
             _write_checkpoint(_whole(_config(text), *towers), tokenizer, image.made_of["processor"], made)
             said.append(f"{folder}: a dual encoder, for transformers.AutoModel.from_pretrained")
         else:
-            if isinstance(text, LanguageModel):
+            if isinstance(text, pretrained.LanguageModel):
                 _write_sentences(text, model.text.pooling, tokenizer, made / "text")
                 said.append(f"{folder}/text: captions, for sentence_transformers.SentenceTransformer")
-            if isinstance(image, VisionModel) and not image.embeds and isinstance(image.linear, nn.Identity):
+            if isinstance(image, pretrained.VisionModel) and not image.embeds and isinstance(image.linear, nn.Identity):
                 whole = _whole(image.made_of["architecture"], image)
                 _write_checkpoint(whole, None, image.made_of["processor"], made / "image")
                 said.append(f"{folder}/image: pictures, for transformers.AutoModel.from_pretrained")
@@ -63,12 +57,12 @@ def export_model(model: RetrievalModel, tokenizer: Tokenizer, folder: Path) -> l
 
 
 def _config(tower: Any) -> dict[str, Any]:
-    return {name: value for name, value in architecture_of(tower.model).items() if name != "own_pooling"}
+    return {name: value for name, value in pretrained.architecture_of(tower.model).items() if name != "own_pooling"}
 
 
 def _whole(architecture: Mapping[str, Any], *towers: Any) -> Any:
     """The model of which the towers are the parts; what they never needed is left out where they do not say it."""
-    model = load_checkpoint("", architecture)
+    model = pretrained.load_checkpoint("", architecture)
     state = {name: value for tower in towers for name, value in tower.model.state_dict().items()}
     missing, strange = model.load_state_dict(state, strict=False)
     if strange:
@@ -89,11 +83,11 @@ def _write_checkpoint(model: Any, tokenizer: Tokenizer | None, processor: Mappin
         (at / "tokenizer_config.json").write_text(tokenizer.settings, "utf-8")
 
 
-def _write_sentences(text: LanguageModel, pooling: nn.Module, tokenizer: Tokenizer, at: Path) -> None:
+def _write_sentences(text: pretrained.LanguageModel, pooling: nn.Module, tokenizer: Tokenizer, at: Path) -> None:
     parts: Any = import_extra("sentence_transformers.sentence_transformer.modules", "export")
     linear = text.linear if isinstance(text.linear, nn.Linear) else None
     kind = getattr(pooling, "kind", type(pooling).__name__)
-    mode = next((name for name, own in POOLED_AS.items() if own == kind), None)
+    mode = next((name for name, own in pretrained.POOLED_AS.items() if own == kind), None)
     if text.embeds or mode is None or (linear is not None and mode == "max"):
         given = "a dual encoder's projection" if text.embeds else f"the pooling {kind}"
         given += " behind a projection" if linear is not None else ""

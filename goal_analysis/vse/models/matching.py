@@ -9,14 +9,8 @@ from torch import Tensor, nn
 
 from goal_analysis.declarations import named
 from goal_analysis.vse.models.dual_encoder import PairScores, RetrievalModel, score_in_strips
+from goal_analysis.vse.models.encoders import pretrained
 from goal_analysis.vse.models.encoders.pooling import Images
-from goal_analysis.vse.models.encoders.pretrained import (
-    Preparation,
-    architecture_of,
-    check_vocabulary,
-    load_checkpoint,
-    processor_of,
-)
 from goal_analysis.vse.models.encoders.trained import Standardise, Statistics
 from goal_analysis.vse.models.text import Tokenizer, Tokens
 
@@ -89,14 +83,15 @@ class Matching(RetrievalModel):
         super().__init__()
         self.image, self.text = image, text
         head_of = partial(named, "model: type", known=HEADS)
-        self.model = load_checkpoint(path, architecture, lambda config: head_of(config.model_type).name)
+        self.model = pretrained.load_checkpoint(path, architecture, lambda config: head_of(config.model_type).name)
         self.head = head_of(self.model.config.model_type)
-        check_vocabulary(tokenizer, self.model.config.get_text_config(), path)
-        self.made_of = {"architecture": architecture_of(self.model), "processor": processor_of(path) or processor}
+        pretrained.check_vocabulary(tokenizer, self.model.config.get_text_config(), path)
+        processor = pretrained.processor_of(path) or processor
+        self.made_of = {"architecture": pretrained.architecture_of(self.model), "processor": processor}
         width = getattr(self.model.config, self.head.features or "", 0)
         self.prepare: nn.Module
         if not width:
-            self.prepare = Preparation(shape, statistics, self.made_of["processor"])
+            self.prepare = pretrained.Preparation(shape, statistics, processor)
         elif len(shape) == 3:
             raise ValueError(f"{self.model.config.model_type}: got pictures {shape} but expected features of regions")
         else:

@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate
 
-from goal_analysis.declarations import (
-    Table,
-    Words,
-    check_fields,
-    expect_among,
-    read_file,
-    read_toml,
-    read_value,
-    with_settings,
-)
+from goal_analysis import declarations
+from goal_analysis.declarations import Table, Words
 
 if TYPE_CHECKING:  # an experiment is read before torch is loaded
     from goal_analysis.vse.data.split import RetrievalData, Split
@@ -44,7 +36,7 @@ class ParameterGroup:
     frozen: bool = False  # whether they stay as they are
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        declarations.check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +70,7 @@ class TrainingOptions:
     on_trouble: Literal["stop", "continue"] = "stop"  # when numbers are not finite, or `health` finds trouble
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        declarations.check_fields(self)
         for name in ("text_text", "image_image"):
             if getattr(self, name) and self.captions_per_image < 2:
                 given = f"{name}: got {getattr(self, name)} beside captions_per_image = 1"
@@ -97,7 +89,7 @@ class Experiment:
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0  # of first weights, the order of batches, and dropout
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        declarations.check_fields(self)
         data = Table(self.data, "data")
         data.read("name", Annotated[str, MinLen(1), Words("the name of a data set or a path")])
         data.read("skip_bad", bool, False)
@@ -132,7 +124,7 @@ class Experiment:
 
 def experiment_from_mapping(given: Mapping[str, Any], where: str = "experiment") -> Experiment:
     """Read the experiment that a TOML file or a run's record declares; a ValueError begins with ``where``."""
-    return read_value(Experiment, given, where)
+    return declarations.read_value(Experiment, given, where)
 
 
 def read_experiment(
@@ -144,13 +136,13 @@ def read_experiment(
 ) -> Experiment:
     """The experiment of a preset, or of a TOML or JSON file, with settings such as ``training.epochs=15``."""
     own = isinstance(source, Path) or source.endswith((".toml", ".json"))
-    tables: dict[str, Any] = read_file(Path(source)) if own else preset(str(source))
+    tables: dict[str, Any] = declarations.read_file(Path(source)) if own else preset(str(source))
     if data is not None:
         from goal_analysis.vse.data import carry_options
 
         before = tables.get("data")
         tables["data"] = carry_options(before if isinstance(before, dict) else {}, data)
-    tables = with_settings(tables, assignments)
+    tables = declarations.with_settings(tables, assignments)
     tables |= {k: v for k, v in (("objective", objective), ("seed", seed)) if v is not None}
     return experiment_from_mapping(tables, str(source))
 
@@ -162,8 +154,8 @@ def presets() -> tuple[str, ...]:
 
 def preset(name: str) -> dict[str, Any]:
     """The tables of an experiment that comes with the package."""
-    expect_among("preset", name, presets())
-    return read_toml((PRESETS / f"{name}.toml").read_text("utf-8"))
+    declarations.expect_among("preset", name, presets())
+    return declarations.read_toml((PRESETS / f"{name}.toml").read_text("utf-8"))
 
 
 def about_preset(name: str) -> str:

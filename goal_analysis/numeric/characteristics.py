@@ -16,19 +16,8 @@ import sympy as sp
 from numpy.typing import ArrayLike
 
 from goal_analysis.declarations import Choice
-from goal_analysis.numeric.extremes import (
-    Bounds,
-    Point,
-    Search,
-    Signs,
-    bounds,
-    diverges,
-    last_where,
-    monotony,
-    poles_of,
-    read_by,
-    signs,
-)
+from goal_analysis.numeric import extremes
+from goal_analysis.numeric.extremes import Bounds, Point, Search, Signs
 from goal_analysis.symbolic.analysis.decomposition import Decomposition
 from goal_analysis.symbolic.language.primitives import s_n, s_p
 from goal_analysis.symbolic.language.similarity import Similarity
@@ -154,22 +143,22 @@ def characteristics(
 
 @lru_cache(maxsize=1024)
 def _shape(weight: sp.Expr, of: Similarity, along: sp.Symbol | None = None) -> Shape:
-    own = read_by(weight)
+    own = extremes.read_by(weight)
     compiled, hardest = program([weight], own), tuple(HARDER[s] for s in own)
     limits: dict[tuple[int, ...], float] = {
         ends: _limit(compiled, ends, of) for ends in product((-1, 1), repeat=len(own))
     }
-    moves = {s: monotony(weight, s, of) for s in own}
+    moves = {s: extremes.monotony(weight, s, of) for s in own}
     monotone = all(move.proved and None in (move.above_at, move.below_at) for move in moves.values())
-    if monotone and not poles_of(weight, of) and not any(map(math.isnan, limits.values())):
+    if monotone and not extremes.poles_of(weight, of) and not any(map(math.isnan, limits.values())):
         found = Bounds(min(limits.values()), max(limits.values()), True)  # its extremes are in the corners
     else:
-        found = bounds(weight, of)
+        found = extremes.bounds(weight, of)
     shape = Shape(limits[tuple(-end for end in hardest)], limits[hardest], _answer(moves), found, along)
     if along not in own:
         return shape
     search, ends = Search.over(weight, of), (shape.at_opposite, shape.at_identical)
-    changes = _sign_changes(search) if signs(weight, of).below_at else ()
+    changes = _sign_changes(search) if extremes.signs(weight, of).below_at else ()
     plateaus = _plateaus(search, ends, of, found.scale) if math.isfinite(found.scale) else ()
     return replace(shape, sign_changes=tuple(changes), plateaus=tuple(plateaus))
 
@@ -186,7 +175,7 @@ def _answer(moves: Mapping[sp.Symbol, Signs]) -> Answer:
 
 @lru_cache(maxsize=1024)
 def _action(weight: sp.Expr, of: Similarity) -> Action:
-    found = signs(weight, of)
+    found = extremes.signs(weight, of)
     if found.below_at is None:
         return Action(Effect.NONE if found.above_at is None else Effect.RIGHT, found.proved)
     if found.above_at is None:
@@ -196,7 +185,7 @@ def _action(weight: sp.Expr, of: Similarity) -> Action:
 
 def _where(weight: sp.Expr, deciding: sp.Expr, below_at: Point, of: Similarity) -> str:
     """Where the sign-giving factors are below zero: stretches of one similarity, or a condition, or a point."""
-    own = read_by(deciding)
+    own = extremes.read_by(deciding)
     if len(own) == 1:
         # All that reads this similarity alone: a step may cut off a part of the stretch.
         alone = sp.Mul(*(f for f in sp.Mul.make_args(sp.factor_terms(weight)) if f.free_symbols == set(own)))
@@ -236,7 +225,7 @@ def _limit(compiled: Program, ends: Sequence[int], of: Similarity) -> float:
     first, middle, last = values
     if not mpmath.isfinite(last):
         return float(last)
-    if abs(last) > 1e3 * max(abs(first), 1) or diverges(*map(abs, values)):
+    if abs(last) > 1e3 * max(abs(first), 1) or extremes.diverges(*map(abs, values)):
         return math.copysign(math.inf, last)
     if not all(s.is_finite for s in exact) and abs(last - middle) > 1e-6 * (1 + abs(last)):
         return math.nan
@@ -258,7 +247,7 @@ def _sign_changes(search: Search) -> Iterable[float]:
 
 
 def _edge(search: Search, left: ArrayLike, right: ArrayLike, holds: Callable[[np.ndarray], np.ndarray]) -> float:
-    return round(float(last_where(lambda x: holds(search.values(x)), left, right)), 12) + 0.0
+    return round(float(extremes.last_where(lambda x: holds(search.values(x)), left, right)), 12) + 0.0
 
 
 def _plateaus(search: Search, limits: Sequence[float], of: Similarity, scale: float) -> Iterable[Plateau]:

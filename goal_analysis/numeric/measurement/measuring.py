@@ -14,19 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from goal_analysis.numeric.measurement import inspection
+from goal_analysis.numeric.measurement import calling, inspection
 from goal_analysis.numeric.measurement.arrangement import Arrangement, batch_similarities, in_batch
-from goal_analysis.numeric.measurement.calling import (
-    OF_PAIRS,
-    Call,
-    Inputs,
-    LossFunction,
-    UnmeasurableLoss,
-    calls,
-    constructed,
-    copy_of,
-    name_of,
-)
+from goal_analysis.numeric.measurement.calling import OF_PAIRS, Call, Inputs, LossFunction, UnmeasurableLoss
 from goal_analysis.numeric.measurement.fields import NOTICEABLE, fit_factors, jumps, largest, noise_of, share, turning
 from goal_analysis.numeric.measurement.gradients import batch_field, mapped, pair_gradients, plane_field, returned
 from goal_analysis.numeric.measurement.measurement import UNEXPLAINED, Batches, Measurement
@@ -85,9 +75,9 @@ def measure(
         raise ValueError(f"measure: got points={points}, limit={limit} but expected points ≥ 2, 0 < limit < 1")
     # The random numbers that a loss draws are not taken from the user's.
     with torch.random.fork_rng(devices=[]):
-        made, chosen, name = constructed(loss_fn, settings or {}, name or name_of(loss_fn))
+        made, chosen, name = calling.constructed(loss_fn, settings or {}, name or calling.name_of(loss_fn))
         progress("finding out what it takes")
-        call = _with_manners(call_of(calls(made, name, chosen, inputs, dim, dtype)))
+        call = _with_manners(call_of(calling.calls(made, name, chosen, inputs, dim, dtype)))
         return _measured(call, torch.linspace(-limit, limit, points, dtype=torch.float64), progress)
 
 
@@ -151,7 +141,7 @@ def _with_manners(call: Call) -> Call:
     batches = _batches(arrangement, (0, 1, 2, 0))
 
     def one_by_one(call: Call) -> Tensor:
-        call, found = replace(call, loss_fn=copy_of(call.loss_fn)), []
+        call, found = replace(call, loss_fn=calling.copy_of(call.loss_fn)), []
         for batch in batches:
             torch.manual_seed(0)
             found.append(pair_gradients(call, arrangement, batch[None]).gradients)

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import sympy as sp
@@ -29,10 +29,6 @@ def _hinge(x: Tensor) -> Tensor:
 def _step(x: Tensor) -> Tensor:
     # Its derivative is zero almost everywhere; torch has none for heaviside.
     return torch.heaviside(x.detach(), x.new_full((), 0.5))
-
-
-def _softplus(x: Tensor) -> Tensor:
-    return torch.nn.functional.softplus(x, threshold=LINEAR_PAST)
 
 
 def _logsumexp(*xs: Tensor | float) -> Tensor:
@@ -94,7 +90,7 @@ TORCH: Table = {
     "div": operator.truediv,
     "hinge": _hinge,
     "step": _step,
-    "softplus": _softplus,
+    "softplus": partial(torch.nn.functional.softplus, threshold=LINEAR_PAST),
     "logsumexp": _logsumexp,
     "inputs": _inputs,
     "spread": _spread,

@@ -103,7 +103,8 @@ class _Kinks:
     def _crossings(self) -> Iterator[tuple[int, int, list[Any], tuple[float, float]]]:
         if not self.kinks:
             return
-        drawn = (list(map(_number, point.values())) for point in random_points(self.symbols, self.ranges, LINES))
+        points = random_points(self.symbols, self.ranges, LINES)
+        drawn = ([mpmath.mpf(x.p) / x.q for x in point.values()] for point in points)
         unmet = (which for which, left in self.left.items() if left == ROOTS)
         for exact in chain(drawn, (zero for which in unmet for zero in self._zeros(which))):
             here = list(map(float, exact))
@@ -200,11 +201,6 @@ class _Kinks:
 def _plain_step(x: sp.Expr) -> sp.Expr:
     """A step whose argument meets zero with a slope; kinks inside of kinks stay as they are, which is quicker."""
     return step(x) if x.has(step, hinge) else step_of_factors(x)
-
-
-def _number(x: sp.Expr) -> Any:
-    with mpmath.workdps(DIGITS):
-        return mpmath.mpf(x.p) / x.q if x.is_Rational else x.evalf(DIGITS)._to_mpmath(mpmath.mp.prec)
 
 
 def _at(point: Sequence[Any], place: int, x: Any) -> list[Any]:

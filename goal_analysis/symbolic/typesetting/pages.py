@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
@@ -37,13 +37,13 @@ class Page:
     rows: tuple[Row, ...]
 
 
-def loss_page(loss: Objective, settings: Mapping[str, float] | None = None) -> Page:
+def loss_page(loss: Objective) -> Page:
     """The declared formula, term by term, with hyperparameters at their values."""
     rows = [Row("name", "name", loss.name), Row("shape", "shape", shape(loss))]
     for i, term in enumerate(loss.terms, start=1):
         index = str(i) if len(loss.terms) > 1 else ""
         rows += _term_rows(term, index)
-    values = loss.values(settings)
+    values = loss.values()
     for h in loss.hyperparameters:
         meaning = f": {h.meaning}" if h.meaning else ""
         rows.append(Row(h.name, h.name, f"{plain(values[h.symbol])} in {interval_text(h.domain)}{meaning}"))

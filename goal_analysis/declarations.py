@@ -316,10 +316,6 @@ class Table(dict[str, Any]):
             raise ValueError(f"{self.where}: got no {key} but expected {_words(kind)}")
         return default
 
-    def text(self, key: str, default: Any = ...) -> str:
-        """The text of a key."""
-        return self.read(key, str, default)
-
     def number(self, key: str) -> Any:
         """The number of a key; of a text such as ``"1/3"``, a `Fraction`."""
         value = self.get(key)

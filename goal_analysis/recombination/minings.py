@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from goal_analysis.declarations import expect_kind, number_of, number_text, one_of
+from goal_analysis.declarations import expect_kind, naming, number_of, number_text, one_of
 from goal_analysis.numeric.engine.selections import DistanceWeighted, MaskAbove, SelectivelyHard, SemiHard, TopK
 from goal_analysis.symbolic.language.aggregators import EACH, EACH_MEAN, MAX, MEAN, MIN, Aggregator, soft_max, soft_min
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -112,12 +112,10 @@ def mining_of(text: str | Mining) -> Mining:
         key, _, value = (piece.strip() for piece in (part if "=" in part else f"{place}={part}").rpartition("="))
         if key not in accepted or key in numbers:
             raise ValueError(f"mining {name}: got {part.strip()!r} but expected each of {', '.join(accepted)} once")
-        try:
+        with naming(f"mining {name}: {key}"):
             number = number_of(value)
             if accepted[key] is int and not number.is_integer():
                 raise ValueError(f"got {value} but expected a whole number")
-        except ValueError as problem:
-            raise ValueError(f"mining {name}: {key}: {problem}") from None
         numbers[key] = int(number) if accepted[key] is int else number
     if name == "softmax" and len(parts) == 1 and "=" not in parts[0]:
         numbers = dict.fromkeys(accepted, *numbers.values())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from goal_analysis.declarations import letters_of, number_of, one_of
+from goal_analysis.declarations import letters_of, naming, number_of, one_of
 
 FIELDS = ("similarity", "direction", "reduction", "anchors", "learned")
 """Fields of an objective that are set beside its parts and its hyperparameters."""
@@ -85,8 +85,6 @@ def settings_in(said: list[tuple[str, str]], known: Mapping[str, Any], owner: st
             expected = f"one of {one_of(known, name)}" if known else "none: it has no hyperparameters"
             other = f"; the triplet weight {owner} is called {RENAMED[owner]} now" if owner in RENAMED else ""
             raise ValueError(f"{owner}: got a value for {name!r} but expected {expected}{other}")
-        try:
+        with naming(f"{owner}: {name}"):
             number = number_of(value)
-        except ValueError as problem:
-            raise ValueError(f"{owner}: {name}: {problem}") from None
         yield known[name].name, known[name].check(number, f"{owner}: {name}")

@@ -27,18 +27,8 @@ from typing import Any
 
 from goal_analysis.declarations import Table, expect_kind, naming, number_of, number_text, read_toml
 from goal_analysis.numeric.similarity import Direction, direction, direction_regularized
+from goal_analysis.recombination import names
 from goal_analysis.recombination.minings import mining_in, mining_of, mining_text
-from goal_analysis.recombination.names import (
-    FIELDS,
-    IN_LINE,
-    LINE,
-    MODULE,
-    OF_PAIR,
-    called,
-    check_names,
-    said_in,
-    settings_in,
-)
 from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
@@ -60,7 +50,7 @@ MAX_DECLARATION = 100_000
 
 EXAMPLE = "circle(gamma=80), nca(tau=12)/linear@softmax:12"
 
-KEYS = ("objective", "triplet", "pair", "mining", *FIELDS, "settings")
+KEYS = ("objective", "triplet", "pair", "mining", *names.FIELDS, "settings")
 
 
 def parse_objective(
@@ -74,17 +64,17 @@ def parse_objective(
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
         return _with_fields(loss_of_formula(text, settings or {}), fields)
-    match = LINE.fullmatch(text)
+    match = names.LINE.fullmatch(text)
     if match is None:
-        here = called(text, [loss.name for loss in parts.losses], parts.classes)
+        here = names.called(text, [loss.name for loss in parts.losses], parts.classes)
         expected = here or f"a loss, or TRIPLET/PAIR@MINING, such as {EXAMPLE}"
         raise ValueError(f"objective: got {text!r} but expected {expected}")
     head, of_head, pair, of_pair, mining = match.groups()
     with naming(f"objective {text!r}"):
         found = _unset(head, pair, None if mining is None else mining.strip(), parts)
-        own, of_weights = said_in(of_head, head), said_in(of_pair, pair or "")
-        words = [(name, word) for name, word in own if name in IN_LINE]
-        numbers = [(name, value) for name, value in own if name not in IN_LINE]
+        own, of_weights = names.said_in(of_head, head), names.said_in(of_pair, pair or "")
+        words = [(name, word) for name, word in own if name in names.IN_LINE]
+        numbers = [(name, value) for name, value in own if name not in names.IN_LINE]
         said = [*_settings(numbers, found, head), *_settings(of_weights, found, pair or "", parts)]
         said += (settings or {}).items()
         for name, count in Counter(name for name, _ in (*words, *said)).items():
@@ -96,7 +86,7 @@ def parse_objective(
 def _unset(head: str, pair: str | None, mining: str | None, parts: Parts) -> Objective:
     losses = {loss.name: loss for loss in parts.losses}
     triplets, pairs = ([weight.name for weight in of] for of in (parts.triplet_weights, parts.pair_weights))
-    check_names(head, pair, losses, triplets, pairs, parts.classes)
+    names.check_names(head, pair, losses, triplets, pairs, parts.classes)
     mined = None if mining is None else mining_text(mining_of(mining))
     name = head + (f"/{pair}" if pair else "") + (f"@{mined}" if mined else "")
     if pair is not None and ":" not in head and head not in losses:
@@ -143,8 +133,8 @@ def _settings(
     known = {h.name: h for h in objective.hyperparameters}
     if said and parts is not None:  # pair weights call their hyperparameters by their own names
         for h in parts.pair(owner).hyperparameters:
-            known[h.name] = known.get(h.name + OF_PAIR, known.get(h.name, h))
-    return settings_in(said, known, owner)
+            known[h.name] = known.get(h.name + names.OF_PAIR, known.get(h.name, h))
+    return names.settings_in(said, known, owner)
 
 
 def _with_fields(objective: Objective, fields: Mapping[str, Any]) -> Objective:
@@ -162,7 +152,7 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
         return None
     defaults = {h.name: exact(h.default) for h in base.hyperparameters}
     settings = {h.name: float(h.default) for h in objective.hyperparameters if defaults.get(h.name) != exact(h.default)}
-    of_line = {name: getattr(objective, name) for name in IN_LINE}
+    of_line = {name: getattr(objective, name) for name in names.IN_LINE}
     try:
         same = replace(base.with_settings(settings), **of_line, **{name: getattr(objective, name) for name in ignoring})
     except ValueError:
@@ -172,12 +162,12 @@ def line_of(objective: Objective, parts: Parts, ignoring: tuple[str, ...] = ()) 
     said = [f"{name}={number_text(value)}" for name, value in settings.items()]
     if objective.learned != base.learned:
         said.append(f"learned={'+'.join(objective.learned)}")
-    for name, words in ((name, WORDS[name]) for name in IN_LINE if name in WORDS):
+    for name, words in ((name, WORDS[name]) for name in names.IN_LINE if name in WORDS):
         said += [f"{name}={word}" for word, v in words.items() if v is of_line[name] is not getattr(base, name)]
     inside = ", ".join(said)
     if not inside:
         return objective.name
-    head = re.match(rf"{MODULE}|\w+", objective.name)
+    head = re.match(rf"{names.MODULE}|\w+", objective.name)
     assert head is not None
     return f"{head[0]}({inside}){objective.name[head.end() :]}"
 
@@ -220,10 +210,8 @@ def from_toml(text: str, parts: Parts = Parts()) -> Objective:  # noqa: B008 - a
     """
     if len(text) > MAX_DECLARATION:
         raise ValueError(f"objective: got {len(text):,} characters but expected up to {MAX_DECLARATION:,}")
-    try:
+    with naming("objective: got what is no TOML"):
         document = read_toml(text)
-    except ValueError as problem:
-        raise ValueError(f"objective: got what is no TOML: {problem}") from None
     return from_mapping(document, parts)
 
 
@@ -235,14 +223,14 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
-    fields |= {"learned": table.read("learned", str | list[str], None), "direction": table.text("direction", None)}
+    fields |= {"learned": table.read("learned", str | list[str], None), "direction": table.read("direction", str, None)}
     numbers = {name: float(settings.number(name)) for name in settings}
     if "objective" in table:
         for key in ("triplet", "pair", "mining"):
             if key in table:
                 raise ValueError(f"{table.where}: got {key} beside objective but expected it in the line")
-        return parse_objective(table.text("objective"), parts, numbers, **fields)
-    mining = table.text("mining", "hardest")
+        return parse_objective(table.read("objective", str), parts, numbers, **fields)
+    mining = table.read("mining", str, "hardest")
     given = []
     for key, kind in (("triplet", TripletWeight), ("pair", PairWeights)):
         if key not in table:

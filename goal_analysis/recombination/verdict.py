@@ -29,15 +29,7 @@ import torch
 from goal_analysis.numeric.functions import weights_of_scores
 from goal_analysis.numeric.matches import Matches
 from goal_analysis.numeric.similarity import direction as direction_of
-from goal_analysis.recombination.closed_paths import (
-    at_scores,
-    embedding_witness,
-    exchanged,
-    keeps_all,
-    random_rectangles,
-    selected_mean,
-    work_witness,
-)
+from goal_analysis.recombination import closed_paths
 from goal_analysis.recombination.recombine import LINEAR, SOFT, along_similarity, has_constant_weights
 from goal_analysis.symbolic.analysis.continuity import attained, reach
 from goal_analysis.symbolic.analysis.decomposition import decompose
@@ -90,7 +82,7 @@ def verdict(objective: Objective) -> Integrability:
     if has_constant_weights(objective) and any(objective.direction == direction_of(s.name) for s in SIMILARITIES):
         why = f"the weights do not depend on the scores, and the direction is the gradient of the similarity {name}"
         return Integrability(True, why, potential=of_scores.potential)
-    against = embedding_witness(objective)
+    against = closed_paths.embedding_witness(objective)
     if against is None:
         why = f"open: the direction {name} is not known to be a function of the similarity, and no asymmetry was found"
         return Integrability(None, why, potential=of_scores.potential)
@@ -199,7 +191,7 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
                 return Integrability(None, why, potential=of_all.potential)
             why = f"{of_all.reason}, and the loss of the selected pairs is continuous where others are selected"
             return replace(of_all, reason=why)
-        if of_all.integrable is None or all(keeps_all(side.selection, of_all.witness) for side in sides):
+        if of_all.integrable is None or all(closed_paths.keeps_all(side.selection, of_all.witness) for side in sides):
             return of_all
         known = of_all.potential
         unknown = f"all pairs show that there is no loss, but the selection {names} leaves out some of theirs"
@@ -211,13 +203,15 @@ def _selected(objective: Objective, field: WeightField, selections: list) -> Int
             if getattr(only, "epsilon", None) is not None:
                 return _exchanging(objective, field, only.epsilon)
         unknown = f"nothing is known of what happens at the threshold of the selection {names}, and no path showed it"
-    return _by_work(objective, random_rectangles(objective), f"with the selection {names}, ", unknown, known)
+    return _by_work(
+        objective, closed_paths.random_rectangles(objective), f"with the selection {names}, ", unknown, known
+    )
 
 
 def _by_work(
     objective: Objective, rectangles: Iterator, said: str, unknown: str, potential: sp.Expr | None
 ) -> Integrability:
-    against = work_witness(objective, rectangles)
+    against = closed_paths.work_witness(objective, rectangles)
     if against is None:
         return Integrability(None, f"open: {unknown}", potential=potential)
     return Integrability(False, said + against[0], potential=potential, witness=against[1])
@@ -235,7 +229,7 @@ def _bounded(objective: Objective, field: WeightField, selection) -> Integrabili
     if all(proves_zero(tidy(weight, field.similarity), field.region) for weight in (cut.positive, cut.negative)):
         return Integrability(True, "W is zero", potential=sp.S.Zero, loss=sp.S.Zero)
     if objective.reduction is not Reduction.SUM or EACH_MEAN in {s.aggregator for s in objective.terms[0].sides}:
-        rectangles = selected_mean(*map(float, gaps or (-0.4, 0)))
+        rectangles = closed_paths.selected_mean(*map(float, gaps or (-0.4, 0)))
         why = "the mean is over the anchors with a selected triplet"
         jump = f"{why}: where one anchor's last triplet is no longer selected, the weights of the others jump, and "
         return _by_work(objective, rectangles, jump, f"{why}, and no path was found that shows it", whole.potential)
@@ -273,7 +267,7 @@ def _exchanging(objective: Objective, field: WeightField, epsilon: float) -> Int
         return as_hardest
     why = f"where |s_p − s_n| falls below {epsilon:g}, the weights of the anchor's other negatives jump, and "
     unknown = f"{why}no closed path was found that shows it"
-    return _by_work(objective, exchanged(epsilon), why, unknown, as_hardest.potential)
+    return _by_work(objective, closed_paths.exchanged(epsilon), why, unknown, as_hardest.potential)
 
 
 def _drawn(objective: Objective) -> Integrability:
@@ -287,7 +281,7 @@ def _drawn(objective: Objective) -> Integrability:
             largest = float((one - other).abs().max())
             if largest > 0:
                 why += f"; in two draws at the same scores a weight differs by {largest:.4g}"
-                return Integrability(False, why, witness=at_scores(s, largest))
+                return Integrability(False, why, witness=closed_paths.at_scores(s, largest))
     return Integrability(None, f"open: {why}, but draws at the same scores agreed")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import sympy as sp
 
-from goal_analysis.declarations import Table, Words
+from goal_analysis.declarations import Table, Words, naming
 from goal_analysis.symbolic.language.aggregators import AGGREGATORS, EACH, SCALED, Aggregator, Pool, Side
 from goal_analysis.symbolic.language.hyperparameter import Hyperparameter, interval_text, positive, real
 from goal_analysis.symbolic.language.primitives import (
@@ -98,7 +98,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         terms = (_term(table, "formula", symbols),)
     return Objective(
         name=name,
-        title=table.text("title", name),
+        title=table.read("title", str, name),
         terms=terms,
         hyperparameters=hyperparameters,
         reference=_reference(table),
@@ -106,7 +106,7 @@ def loss_from_mapping(name: str, mapping: Mapping[str, Any]) -> Objective:
         learned=table.read("learned", str | list[str], ()),
         proxies=table.read("proxies", bool, False),
         grouped=_aggregator(_aggregated(table, "grouped"), symbols) if "grouped" in table else None,
-        note=table.text("note", ""),
+        note=table.read("note", str, ""),
     )
 
 
@@ -200,7 +200,7 @@ def weight_from_mapping(kind: type[Any], mapping: Mapping[str, Any]) -> Any:
     declared = table.table("relative")
     relative = tuple(_relative(declared, name, symbols) for name in declared)
     symbols |= _by_name(*(r.symbol for r in relative))
-    name = table.text("name", "formula")
+    name = table.read("name", str, "formula")
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"{table.where}: name: got {name!r} but expected an identifier, such as focal")
     return kind(
@@ -292,10 +292,10 @@ def _hyperparameters(table: Table) -> tuple[tuple[Hyperparameter, ...], dict[str
 def _hyperparameter(declared: Table, name: str) -> Hyperparameter:
     given = declared[name] if isinstance(declared[name], Mapping) else {"default": declared[name]}
     table = Table(given, f"{declared.where}: {name}", ("default", "domain", "meaning"))
-    default, meaning = table.number("default"), table.text("meaning", "")
+    default, meaning = table.number("default"), table.read("meaning", str, "")
     default = sp.Rational(default) if isinstance(default, Fraction) else default
     domain, where = positive if default > 0 else real, f"{table.where}: domain"
-    text = table.text("domain", None)
+    text = table.read("domain", str, None)
     try:
         domain = domain if text is None else interval_from_text(text)
         where = declared.where
@@ -326,10 +326,8 @@ def _checked(whose: str, value: object, mapping: dict[str, Any], read: Callable[
         f"{whose}: got what declarations cannot say",
         {key: said for key, said in mapping.items() if said},
     )
-    try:
+    with naming(problem):
         read_back = read(mapping)
-    except ValueError as error:
-        raise ValueError(f"{problem}: {error}") from error
     if read_back != value:
         raise ValueError(f"{problem}: it reads back as {read_back}")
     return mapping

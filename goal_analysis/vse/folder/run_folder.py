@@ -12,17 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import MaxLen, MinLen
 
+from goal_analysis import files
 from goal_analysis.declarations import read_value
-from goal_analysis.files import (
-    json_value,
-    names_file,
-    regular,
-    remove_unfinished,
-    try_lock,
-    whole_lines,
-    write_through,
-    write_whole,
-)
 from goal_analysis.vse.loop.experiment import Experiment, Whole
 
 RUN, LOG, TABLE, SECONDS, LOCK = "run.json", "log.jsonl", "log.csv", "seconds.jsonl", "run.lock"
@@ -39,12 +30,12 @@ class RunError(ValueError):
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
     """Keep other processes from writing in a run's folder; the lock ends with the process, however that ends."""
-    lock = try_lock(folder / LOCK)
+    lock = files.try_lock(folder / LOCK)
     if lock is None:
         raise RunError(f"{folder}: got a run that another process is writing but expected one at a time")
     try:
         for left in (folder, folder / CHECKPOINTS):
-            remove_unfinished(left, seconds=0)
+            files.remove_unfinished(left, seconds=0)
         yield
     finally:
         lock.release()
@@ -55,7 +46,7 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
     the function says what is wrong with the file itself.
     """
     try:
-        return build(json.loads(regular(path).read_text("utf-8")))
+        return build(json.loads(files.regular(path).read_text("utf-8")))
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as problem:
         said = getattr(problem, "strerror", "") or repr(problem)
         said = str(problem) if isinstance(problem, ValueError) else said.lower()
@@ -66,8 +57,8 @@ def read_record(path: Path, expected: str, build: Callable[[Any], T]) -> T:
 def run_folders(path: Path) -> list[Path]:
     """The folders of runs, this one or those below it; where there is none, a `RunError`."""
     found = []
-    for folder, inner, files in os.walk(path):
-        if RUN in files:
+    for folder, inner, there in os.walk(path):
+        if RUN in there:
             found.append(Path(folder))
             inner.clear()
         inner.sort()
@@ -121,7 +112,7 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 def identity(experiment: Experiment) -> dict[str, Any]:
     """The part of an experiment that decides its outcome, as JSON gives it back: all but the number of workers."""
-    return json_value(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
+    return files.json_value(replace(experiment, training=replace(experiment.training, workers=0)).mapping())
 
 
 class Log:
@@ -131,15 +122,15 @@ class Log:
         self._folder = folder
         for name in (LOG, SECONDS):
             kept = [] if after is None else [r for r in read_log(folder, name) if r["step"] <= after]
-            write_whole(folder / name, "".join(_line(record) for record in kept))
+            files.write_whole(folder / name, "".join(_line(record) for record in kept))
         self._write_table()
 
     def add(self, record: Mapping[str, Any], seconds: float) -> None:
         """Add a record to the log, with the wall clock; an epoch's record goes into the table too."""
         for name, line in ((LOG, record), (SECONDS, {"step": record["step"], "seconds": round(seconds, 3)})):
             path = self._folder / name
-            with names_file(path), path.open("ab") as file:
-                write_through(file, _line(line).encode("utf-8"))
+            with files.names_file(path), path.open("ab") as file:
+                files.write_through(file, _line(line).encode("utf-8"))
         if record["kind"] == "epoch":
             self._write_table()
 
@@ -148,7 +139,7 @@ class Log:
 
         rows = [record for record in read_log(self._folder) if record["kind"] == "epoch"]
         table = pd.DataFrame(rows).drop(columns="kind", errors="ignore")
-        write_whole(self._folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
+        files.write_whole(self._folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
 
 
 def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
@@ -156,7 +147,7 @@ def read_log(folder: Path, name: str = LOG) -> list[dict[str, Any]]:
     path = folder / name
     if not path.exists():
         return []
-    lines = whole_lines(regular(path).read_bytes()).splitlines()
+    lines = files.whole_lines(files.regular(path).read_bytes()).splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"

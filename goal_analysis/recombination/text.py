@@ -33,13 +33,7 @@ from goal_analysis.recombination.parts import Parts, weights_of_loss
 from goal_analysis.recombination.recombine import composed, recombine
 from goal_analysis.symbolic.language.hyperparameter import exact
 from goal_analysis.symbolic.objective import WORDS, Objective
-from goal_analysis.symbolic.parsing.declaration import (
-    loss_from_mapping,
-    loss_of_formula,
-    loss_to_mapping,
-    weight_from_mapping,
-    weight_to_mapping,
-)
+from goal_analysis.symbolic.parsing import declaration
 from goal_analysis.symbolic.weight import PairWeights, TripletWeight
 
 MAX_CHARACTERS = 500
@@ -63,7 +57,7 @@ def parse_objective(
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"objective: got {len(text)} characters but expected up to {MAX_CHARACTERS}")
     if re.search(r"\b(s_p|s_n|gap)\b", text):
-        return _with_fields(loss_of_formula(text, settings or {}), fields)
+        return _with_fields(declaration.loss_of_formula(text, settings or {}), fields)
     match = names.LINE.fullmatch(text)
     if match is None:
         here = names.called(text, [loss.name for loss in parts.losses], parts.classes)
@@ -219,7 +213,7 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     """The objective that the tables of a declaration say; see `from_toml`."""
     if "terms" in document or "formula" in document:
         loss = dict(document)
-        return loss_from_mapping(loss.pop("name", "declared"), loss)
+        return declaration.loss_from_mapping(loss.pop("name", "declared"), loss)
     table = Table(document, "objective", KEYS)
     settings = table.table("settings")
     fields = {name: table.choice(name, words) for name, words in WORDS.items() if name in table}
@@ -235,7 +229,7 @@ def from_mapping(document: Mapping[str, Any], parts: Parts) -> Objective:
     for key, kind in (("triplet", TripletWeight), ("pair", PairWeights)):
         if key not in table:
             raise ValueError(f"{table.where}: got no {key} but expected a name or a table of formulas")
-        given.append(table[key] if isinstance(table[key], str) else weight_from_mapping(kind, table[key]))
+        given.append(table[key] if isinstance(table[key], str) else declaration.weight_from_mapping(kind, table[key]))
     t, p = parts.resolved(*given)
     named = all(isinstance(one, str) for one in given)
     name = f"{t.name}/{p.name}" + ("" if mining == "hardest" else f"@{mining_text(mining_of(mining))}")
@@ -252,10 +246,10 @@ def to_toml(objective: Objective, parts: Parts = Parts()) -> str:  # noqa: B008 
     else:
         mining = mining_in(objective)
         if mining is None or len(objective.terms) != 1 or objective.terms[0].triplet is None:
-            return toml_text(loss_to_mapping(objective))
+            return toml_text(declaration.loss_to_mapping(objective))
         triplet, pair = weights_of_loss(replace(objective, name="declared"))
         plain = composed(triplet, pair, mining)
-        of = {"triplet": weight_to_mapping(triplet), "pair": weight_to_mapping(pair)}
+        of = {"triplet": declaration.weight_to_mapping(triplet), "pair": declaration.weight_to_mapping(pair)}
         document = {**of, "mining": mining_text(mining)}
     written = {
         "similarity": objective.similarity.name,

@@ -13,17 +13,8 @@ from itertools import combinations
 
 import sympy as sp
 
-from goal_analysis.symbolic.analysis.continuity import (
-    adds,
-    attained,
-    chooses_extremes,
-    handed,
-    is_continuous_loss,
-    is_continuous_side,
-    plane,
-    reach,
-    with_active,
-)
+from goal_analysis.symbolic.analysis import continuity
+from goal_analysis.symbolic.analysis.continuity import is_continuous_loss, is_continuous_side
 from goal_analysis.symbolic.analysis.decomposition import Decomposition, decompose
 from goal_analysis.symbolic.analysis.kinks import curl_jumps, is_continuous, poles, vanishes_on_kink
 from goal_analysis.symbolic.analysis.recovery import is_function_of_potential, potential, recover_loss
@@ -85,7 +76,7 @@ def integrability(objective: Decomposition | WeightField) -> Integrability:
 @lru_cache(maxsize=4096)
 def _decided(field: WeightField, loss: Objective | None) -> Integrability:
     found = Integrability(True, _WHY, potential(field), curl=smooth_curl(field, loss))
-    loss = loss and with_active(loss)
+    loss = loss and continuity.with_active(loss)
     if loss is not None and is_continuous_loss(loss):
         return replace(found, reason=_CONTINUOUS, loss=loss.expression())
     if loss is not None and loss.detaches and (summed := _of_summands(loss)) is not None:
@@ -181,13 +172,13 @@ def _joined_by_relative(field: WeightField) -> Iterator[_Field]:
 
 
 def _of_aggregates(term: Term, field: WeightField) -> Iterator[_Field]:
-    found = plane(term, field.similarity)
+    found = continuity.plane(term, field.similarity)
     apart = all(side.pool is Pool.OWN for side in term.sides)  # else one side's pairs bound the other's aggregate
     if found is None or not apart or len(found[1]) < 2 or {s_p, s_n} >= set(found[1]):
         return
     value, region = found
     sides = {x: side for x, _, side in term.aggregates}
-    tried = {x: attained(sides[x], field) if x in sides else field.similarity.window for x in region}
+    tried = {x: continuity.attained(sides[x], field) if x in sides else field.similarity.window for x in region}
     ends = {x: span for x, span in tried.items() if span is not None and span[0] < span[1]}
     if len(ends) == len(tried):
         yield "with several pairs, ", {x: sp.diff(value, x) for x in region}, ends
@@ -251,11 +242,11 @@ def _is_univariate(part: Objective) -> bool:
     if len(term.sides) > 1 or not part.plain:
         return False
     ((x, _, side),) = term.aggregates
-    if side.aggregator.enumerates or adds(term, x) or chooses_extremes(side, similarity):
+    if side.aggregator.enumerates or continuity.adds(term, x) or continuity.chooses_extremes(side, similarity):
         field = decompose(part).field
         return not poles(field.positive + field.negative, field.region)
     stops = side.inner.has(detach) or side.aggregator.combine((x_p, x_n)).has(detach)
-    ends = {x: reach(side, similarity)}
+    ends = {x: continuity.reach(side, similarity)}
     return not stops and is_continuous_side(side, similarity) and not poles(sp.diff(term.effective_outer, x), ends)
 
 
@@ -266,7 +257,7 @@ def _has_slopes_of_another(part: Objective) -> bool:
         if stops or not is_continuous_side(side, similarity):
             return False
     by_p, by_n = (undetach(sp.diff(term.effective_outer, x)) for x in (x_p, x_n))
-    read = handed(term, similarity)
+    read = continuity.handed(term, similarity)
     continuous = part.plain and is_continuous(by_p, read) and is_continuous(by_n, read)
     return continuous and proves_zero(sp.diff(by_p, x_n) - sp.diff(by_n, x_p), read)
 
@@ -286,7 +277,7 @@ def _multiple_of_undetached(loss: Objective) -> sp.Expr | None:
 
 
 def _jumps_by_constants(term: Term, loss: Objective) -> bool:
-    found = plane(term, loss.similarity)
+    found = continuity.plane(term, loss.similarity)
     if found is None:
         return False
     value, region = found

@@ -15,18 +15,7 @@ from typer import Argument, Option
 
 import goal_analysis as ga
 from goal_analysis.cli import options
-from goal_analysis.cli.options import (
-    Files,
-    Number,
-    Text,
-    Texts,
-    counted,
-    print_json,
-    print_markdown,
-    print_table,
-    refuse,
-    written_to,
-)
+from goal_analysis.cli.options import Files, Number, Text, Texts, counted, refuse, written_to
 from goal_analysis.cli.pictures import draw_kinds
 from goal_analysis.cli.runs import ExperimentArgument, chosen_experiment
 from goal_analysis.files import folder_name, folder_names, write_whole
@@ -190,7 +179,7 @@ def _print_comparison(found: Mapping[str, Mapping[int, float]], first: str, spli
     if as_json:
         typer.echo(comparison.table.to_json(orient="records", indent=2))
         return True
-    print_table(COLUMNS, [dict(zip(COLUMNS, cells, strict=True)) for cells in comparison.cells()])
+    options.print_table(COLUMNS, [dict(zip(COLUMNS, cells, strict=True)) for cells in comparison.cells()])
     typer.echo("\n".join([f"{split} RSUM. {comparison.caption}", *comparison.statements()]))
     return True
 
@@ -319,7 +308,7 @@ def _end(outcome: Outcome, text: Path, said: str, engines: Engines) -> NoReturn:
     if engines.as_json:
         typer.echo(outcome.table.to_json(orient="records", indent=2))
     else:
-        print_markdown(text.read_text("utf-8") + said)
+        options.print_markdown(text.read_text("utf-8") + said)
     raise typer.Exit(1 if outcome.failures else 0)
 
 
@@ -336,7 +325,7 @@ def status(
 
     progress, driven = read_progress(folder)
     if as_json:
-        print_json({**asdict(progress), "waiting": progress.waiting, "driven": driven})
+        options.print_json({**asdict(progress), "waiting": progress.waiting, "driven": driven})
         return
     typer.echo("\n".join([str(progress), *(f"  running: {name}" for name in progress.running)]))
     rests = "the same command goes on from there" if progress.done < progress.runs else "all is done"

@@ -88,7 +88,7 @@ def test_what_the_weights_do_is_said_of_the_plane_and_at_the_settings(arguments,
 
 
 def test_fractions_are_numbers():
-    assert "at most 0.2203" in run("show", "info_nce", "--set", "tau=1/3").output
+    assert "at most 0.2203" in " ".join(run("show", "info_nce", "--set", "tau=1/3").output.split())
 
 
 def test_lines_keep_to_the_width(monkeypatch):

@@ -13,20 +13,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from goal_analysis.declarations import Words, read_value
+from goal_analysis.vse.data import pictures
 from goal_analysis.vse.data.layouts import LAYOUTS, MOST_ROWS, SHOWN, Columns, Entry, read_content
-from goal_analysis.vse.data.pictures import (
-    ARRAYS,
-    PICTURES,
-    SIZE,
-    Cell,
-    Side,
-    StoredImages,
-    by_names,
-    find_undecodable,
-    is_dataset,
-    names_of,
-    path_inside,
-)
+from goal_analysis.vse.data.pictures import Cell, Side, StoredImages, is_dataset
 from goal_analysis.vse.data.split import LONGEST, BadRow, DataError, DataWarning, Limit, Split, make_split, read_lines
 
 SPLITS = {"train": "train", "restval": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
@@ -78,7 +67,7 @@ def caption_splits(
     image: str | None = None,
     caption: str | Sequence[str] = (),
     split: str | Mapping[str, Any] | None = None,
-    size: Side = SIZE,
+    size: Side = pictures.SIZE,
     decode: bool = True,
     longest: Limit = LONGEST,
     most_rows: Annotated[int, Ge(1)] = MOST_ROWS,
@@ -147,7 +136,7 @@ def _split(
             if not images.has_file(k)
         }
     if skip_bad and decode:
-        faults |= find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
+        faults |= pictures.find_undecodable(images.read, [k for k in range(len(images)) if k not in faults])
     captions = [" ".join(row.caption.split()) for row in rows]
     image_of = np.repeat(np.arange(len(firsts)), [len(found) for found in by_image])
     names = [row.image[1] for row in firsts]
@@ -174,7 +163,7 @@ def _read(
         if columns.has_paths:
             fine = [entry for _, entry in entries if isinstance(entry, Entry)]
             folder, files = _places(file.parent, beside(file, images) if images else None, fine)
-        place = cache(lambda image: (str(folder), files.get(image) or path_inside(folder, image)))
+        place = cache(lambda image: (str(folder), files.get(image) or pictures.path_inside(folder, image)))
         for number, entry in entries:
             at = f"{where}: row {number}"
             try:
@@ -204,16 +193,16 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
     """The folder that the images are in, and the files of those images that go there by another name."""
     if images is not None and not images.is_dir():
         raise DataError(f"images: got {images} but expected a folder of pictures or arrays")
-    some, home, kinds = entries[:TRIED], images or home, (*ARRAYS, *PICTURES)
+    some, home, kinds = entries[:TRIED], images or home, (*pictures.ARRAYS, *pictures.PICTURES)
     inner = [*filter(Path.is_dir, sorted(home.glob("*")))]
     around = [] if images else [*filter(Path.is_dir, sorted(home.absolute().parent.glob("*")))]
     for folders, exact in (([home], True), (inner, True), ([home], False), (inner, False), (around, True)):
         places = {}
         for folder in folders:
             there = () if exact else folder.glob("*")
-            known = by_names({path.name: path.name for path in there if path.suffix.lower() in kinds})
+            known = pictures.by_names({path.name: path.name for path in there if path.suffix.lower() in kinds})
             said = entries if known else ()
-            names = ((one.image, name) for one in said for name in (one.number, *names_of(one.image)[:0:-1]))
+            names = ((one.image, name) for one in said for name in (one.number, *pictures.names_of(one.image)[:0:-1]))
             files = {image: known[name] for image, name in names if name in known}
             if any(one.image in files or (exact and _is_there(folder, one.image)) for one in some):
                 places[folder.resolve()] = folder, files
@@ -227,14 +216,14 @@ def _places(home: Path, images: Path | None, entries: Sequence[Entry]) -> tuple[
 
 def _is_there(folder: Path, image: str) -> bool:
     with suppress(BadRow):
-        return os.path.isfile(folder / path_inside(folder, image))
+        return os.path.isfile(folder / pictures.path_inside(folder, image))
     return False
 
 
 def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -> list[Row]:
     """The rows in the splits that are listed, or drawn from those in train and in none; without those left in none."""
     faults, images = [], sorted({row.image for row in rows})
-    names = by_names({one: one[1] for one in images})
+    names = pictures.by_names({one: one[1] for one in images})
     of = {row.image: row.split for row in rows if row.split not in (ALL, "train")}
     theirs, listed = set(of.values()), {}
     shares = {name: getattr(splits, name) for name in ("train", "dev", "test")}
@@ -243,7 +232,7 @@ def _assigned(rows: Sequence[Row], splits: Splits, path: Path, skip_bad: bool) -
             continue
         for number, line in enumerate(read_lines(beside(path, file))):
             where = f"{beside(path, file)}: row {number}"
-            image = next((names[known] for known in names_of(line) if known in names), None)
+            image = next((names[known] for known in pictures.names_of(line) if known in names), None)
             if image is None and line:
                 faults.append(BadRow(f"{where}: got {line[:100]!r} but expected the name of one image of {path}"))
             elif image is not None and listed.setdefault(image, split) != split:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from goal_analysis.numeric.matches import Matches
 from goal_analysis.recombination.objective import GradientObjective
 from goal_analysis.recombination.parts import Parts
 from goal_analysis.recombination.text import parse_objective
-from goal_analysis.symbolic.language.similarity import NEGATIVE_EUCLIDEAN
+from goal_analysis.symbolic.language.similarity import DOT, NEGATIVE_EUCLIDEAN
 from goal_analysis.symbolic.objective import Reduction
 from losses_catalog import catalog, pair_weights, triplet_weights
 
@@ -337,3 +338,16 @@ def test_a_small_batch_takes_few_calls(text: str, alone: int, of_ids: int) -> No
     assert calls(module, x, y) <= alone
     assert calls(module, x, y, ids) <= of_ids
     assert calls(lambda x, y: module.from_scores(x @ y.T, matches), x, y) > of_ids
+
+
+def test_a_tie_is_seen_beside_a_row_that_is_no_number() -> None:
+    module = GradientObjective(replace(parse_objective("vse_pp", PARTS), similarity=DOT), refuse_nonfinite=False)
+    x, y = (e.clone() for e in batch(3))
+    x[0], x[2] = 0, torch.nan  # both negatives of the first are as similar, and none of the third is a number
+    found = []
+    for value in (lambda x: module(x, y), lambda x: module.from_scores(x @ y.T, Matches.of_pairs(3))):
+        given = x.clone().requires_grad_()
+        value(given).backward()
+        found.append(given.grad[0])
+    torch.testing.assert_close(*found)
+    assert found[0].norm() > 0

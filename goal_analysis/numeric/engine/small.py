@@ -87,7 +87,7 @@ def _of_largest(look: Look, s: Tensor, positives: Tensor, share: Tensor | float)
 def _first_equal(s: Tensor, best: Tensor, dim: int) -> Tensor:
     """1 where the first of the largest along an axis stands, 0 elsewhere."""
     found = torch.eq(s, best, out=torch.empty_like(s))
-    if found.sum().item() != best.numel():  # there are several, or none that is a number
+    if found.sum(dim).prod().item() != 1:  # there are several somewhere, or none that is a number
         found.zero_().scatter_(dim, s.max(dim, keepdim=True).indices, 1)
     return found
 
